@@ -1,0 +1,261 @@
+"""The command ``reprise``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
+
+from harness import __version__, corpora
+from harness.corpora import download
+from harness.errors import RepriseError
+from harness.models import weights as model_weights
+from harness.parallel import cores
+from harness.report.build import build as build_report
+from harness.studies import executor, records
+from harness.studies import study as studies
+from harness.terminal import open_console
+
+app = typer.Typer(
+    name="reprise",
+    help="Published studies of musical-instrument recognition, played again.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(
+    help="Corpora and published weights: what is here, and how to get what is not.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+console = open_console()
+
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the trials.", file_okay=False)]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of the tables, plots and galleries.", file_okay=False)]
+JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes at a time; default: one per core.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"reprise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_all() -> None:
+    """Studies with their arms and conditions, and corpora: what is here, what is missing, how to get it."""
+    for name in studies.names():
+        study = studies.load(name)
+        table = Table(title=f"{name}: {study.title} ({study.paper['year']})", title_justify="left")
+        for head in ("arm", "network", "layers trained", "learning parameters"):
+            table.add_column(head, justify="right" if head.endswith("parameters") else "left")
+        for arm in study.arms:
+            table.add_row(arm.name, arm.network, arm.title, f"{arm.parameters:,}")
+        console.print(table)
+        for condition in study.conditions:
+            default = "" if condition.default else " (only on request: --condition)"
+            console.print(f"  condition {condition.name}{default}: {condition.note}", highlight=False)
+        console.print()
+    for name in corpora.names():
+        console.print(f"corpus {name}: {_corpus_status(name)}", highlight=False, soft_wrap=True)
+    for name in model_weights.PUBLISHED:
+        console.print(f"weights {name}: {_weights_status(name)}", highlight=False, soft_wrap=True)
+
+
+def _corpus_status(name: str) -> str:
+    status = download.status(name)
+    if status["here"]:
+        return f"here ({status['folder']}, {status['audio_files']:,} audio files)"
+    missing = "" if len(status["missing"]) > 3 else f", of which only {', '.join(status['missing'])} is missing"
+    begun = f", {status['downloaded_bytes'] / 1e6:.0f} MB downloaded" if status["downloaded_bytes"] else ""
+    return f"not here ({status['folder']}{missing}{begun}): `{status['how']}`; {status['about']}"
+
+
+def _weights_status(name: str) -> str:
+    published = model_weights.PUBLISHED[name]
+    if published.path.exists():
+        return f"{published.title}, here ({published.path})"
+    return f"{published.title}, not here: `reprise data fetch {name}` ({published.megabytes} MB, {published.licence})"
+
+
+@data_app.command("status")
+def data_status(name: Annotated[str, typer.Argument(help="A corpus or a network.")]) -> None:
+    """Say what of a corpus, or of a network's published weights, is here and how to get the rest."""
+    print(_weights_status(name) if name in model_weights.PUBLISHED else _corpus_status(name))
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="A published corpus, or a network for its weights.")]) -> None:
+    """Download a published corpus or a network's weights; says size and licence first, resumes if broken off."""
+    if name in model_weights.PUBLISHED:
+        published = model_weights.PUBLISHED[name]
+        print(
+    """Download a published corpus or weights; size and licence first, and a broken download goes on."""
+        )
+        model_weights.fetch(name)
+    else:
+        download.fetch(name)
+
+
+@data_app.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="A pocket corpus, such as pocket-openmic.")],
+    size: Annotated[int | None, typer.Option(min=100, help="Number of clips; default 600.")] = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Render a pocket corpus now rather than on first use."""
+    if not name.startswith("pocket-"):
+        raise RepriseError(f"{name} is not rendered but fetched: `reprise data fetch {name}`")
+    corpus = corpora.load(_sized(name, size), jobs=jobs)
+    print(f"{corpus.name}: {len(corpus.clips)} clips in {corpus.root}")
+
+
+@data_app.command("verify")
+def data_verify(name: Annotated[str, typer.Argument(help="A corpus.")]) -> None:
+    """Check every audio file of a corpus against its published checksum."""
+    result = download.verify(name)
+    for kind in ("missing", "changed", "unlisted"):
+        for path in result[kind]:
+            print(f"{kind}: {path}")
+    bad = sum(len(result[kind]) for kind in ("missing", "changed", "unlisted"))
+    if bad:
+        raise RepriseError(f"{bad} audio files of {name} are not as published; get sound copies and verify again")
+    print(f"{name}: all {result['checked']:,} audio files are as published")
+
+
+def _sized(name: str, size: int | None) -> str:
+    """Name of a pocket corpus of a certain size."""
+    if size is None:
+        return name
+    if not name.startswith("pocket-"):
+        raise RepriseError(f"--size belongs to pocket corpora; {name} has the size it was published with")
+    return f"{name}-{size}"
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="Folder name of a study; see `reprise list`.")],
+    corpus: Annotated[str | None, typer.Option(help="Corpus; default: the profile's.")] = None,
+    size: Annotated[int | None, typer.Option(min=100, help="Clips of the pocket corpus; default 600.")] = None,
+    profile: Annotated[
+        str, typer.Option(help="paper: every setting as published. pocket: minutes on two cores.")
+    ] = "pocket",
+    arm: Annotated[list[str] | None, typer.Option(help="Arm to run; repeat for several. Default: all.")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="Condition to run under; repeat for several.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Forward passes in bfloat16.")] = False,
+    jobs: JobsOption = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="published, random, or FILE; NETWORK=FILE where a study has several networks."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out clips whose audio cannot be used.")] = False,
+    runs: RunsOption = Path("runs"),
+    out: OutOption = Path("results"),
+    report: Annotated[bool, typer.Option(help="Write tables, plots and the gallery at the end.")] = True,
+) -> None:
+    """Play a study again: train its arms, and end with the paper's tables beside ours."""
+    chosen = studies.load(study)
+    changes: dict[str, Any] = {}
+    if corpus or size:
+        changes["corpus"] = _sized(corpus or chosen.resolve(profile, chosen.conditions[0].name)["corpus"], size)
+    if weights:
+        changes["weights"] = _weights(weights, {a.network for a in chosen.arms})
+    where = _device(device)
+    trials = executor.plan(
+        chosen,
+        profile=profile,
+        runs=runs,
+        arms=arm or (),
+        conditions=condition or (),
+        seeds=seeds,
+        changes=changes,
+        device=where,
+        bf16=bf16,
+        skip_bad=skip_bad,
+    )
+    executor.execute(trials, jobs=jobs or (1 if where == "cuda" else cores()), console=console)
+    if report:
+        for folder in dict.fromkeys(t.folder.parents[1] for t in trials):
+            build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
+
+
+def _weights(given: list[str], networks: set[str]) -> str | dict[str, str]:
+    """``--weights`` as the protocol holds it: one source for all networks, or one for each."""
+    if given in (["published"], ["random"]):
+        return given[0]
+    sources = dict.fromkeys(networks, "published")
+    for item in given:
+        network, equals, file = item.rpartition("=")
+        if not equals and len(networks) == 1:
+            network = next(iter(networks))
+        if network not in networks:
+            raise RepriseError(
+                f"--weights {item}: say for which network, as in --weights {sorted(networks)[0]}=FILE "
+                f"(this study has {', '.join(sorted(networks))})"
+            )
+        sources[network] = file if file in ("published", "random") else str(Path(file).absolute())
+    return sources
+
+
+def _device(name: str) -> str:
+    """The device's name, checked."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise RepriseError(f"there is no device {name!r}; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RepriseError("PyTorch finds no CUDA device here; run on the CPU with --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+@app.command()
+def report(
+    study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all that have records.")] = None,
+    runs: RunsOption = Path("runs"),
+    out: OutOption = Path("results"),
+    jobs: JobsOption = None,
+) -> None:
+    """Write tables, plots and galleries again from the records; never trains."""
+    found = False
+    for name in study or studies.names():
+        chosen = studies.load(name)
+        for folder in sorted((runs / chosen.name).glob("*")):
+            if records.find_records(folder):
+                found = True
+                build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
+    if not found:
+        raise RepriseError(f"there are no finished trials under {runs}; make some with `reprise run STUDY`")
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="A trial's folder, or any folder above trials.")]) -> None:
+    """Check every stored file against its record and compute the metrics again from the predictions."""
+    found = sorted(path.parent for path in folder.rglob("record.json"))
+    if not found:
+        raise RepriseError(f"{folder} holds no finished trial (no record.json); run it to its end first")
+    for path in found:
+        record = records.verify(path)
+        macro = record.data["metrics"]["test"]["f1_macro_unmasked"]
+        print(f"sound: {path}  (test macro F1 {macro:.4f})")
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one sentence, not in a traceback."""
+    try:
+        app()
+    except RepriseError as error:
+        print(f"reprise: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("reprise: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

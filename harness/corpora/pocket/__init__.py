@@ -1,0 +1,1 @@
+"""Corpora that we render ourselves, in the layout of published ones, with the truth about every clip."""

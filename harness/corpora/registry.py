@@ -1,0 +1,156 @@
+"""Which corpora there are. A module of this package that has a table ``CORPORA`` adds its entries by being there."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness.corpora
+from harness.corpora.corpus import Corpus
+from harness.errors import RepriseError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a published corpus comes from, and what a user should know before fetching it.
+
+    Parameters
+    ----------
+    title, url, md5, licence, doi, citation
+        As the publisher states them; `md5` is that of the archive at `url`.
+    folder
+        The archive's top-level folder.
+    download_bytes, unpacked_bytes
+        Size of the archive and of what it holds; approximate.
+    """
+
+    title: str
+    url: str
+    md5: str
+    licence: str
+    doi: str
+    citation: str
+    folder: str
+    download_bytes: int
+    unpacked_bytes: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One corpus of the table.
+
+    Parameters
+    ----------
+    name
+        What a user calls it. A name that begins with ``pocket-`` also takes a size: ``pocket-openmic-2000``.
+    load
+        ``load(name, root, size, jobs) -> Corpus``.
+    folder
+        ``folder(root, size) -> Path``: where the corpus stands, or will stand.
+    contents
+        Glob patterns, each of which matches something in a whole tree.
+    checksums
+        ``checksums(root) -> {path relative to root: md5}`` of the audio files.
+    source
+        Where to fetch it; None for a corpus that is rendered.
+    """
+
+    name: str
+    load: Callable[[str, Path | None, int | None, int | None], Corpus]
+    folder: Callable[[Path | None, int | None], Path]
+    contents: tuple[str, ...]
+    checksums: Callable[[Path], dict[str, str]]
+    source: Source | None = None
+
+    def missing(self, root: Path) -> list[str]:
+        """Patterns of `contents` that match nothing under `root`."""
+        return [pattern for pattern in self.contents if next(root.glob(pattern), None) is None]
+
+
+def entries() -> dict[str, Entry]:
+    """All corpora, by name.
+
+    Returns
+    -------
+    dict of str to Entry
+        Sorted by name.
+    """
+    found: dict[str, Entry] = {}
+    for module in pkgutil.iter_modules(harness.corpora.__path__):
+        if not module.ispkg:
+            table = getattr(importlib.import_module(f"harness.corpora.{module.name}"), "CORPORA", ())
+            found.update({entry.name: entry for entry in table})
+    return dict(sorted(found.items()))
+
+
+def names() -> tuple[str, ...]:
+    """Names of the corpora that `load` knows.
+
+    Returns
+    -------
+    tuple of str
+        Sorted. A pocket corpus also goes by its name and a number of clips, as ``pocket-openmic-2000``.
+    """
+    return tuple(entries())
+
+
+def find(name: str) -> tuple[Entry, int | None]:
+    """Look up a corpus.
+
+    Parameters
+    ----------
+    name
+        One of `names`, or a pocket corpus's name with a number of clips.
+
+    Returns
+    -------
+    entry : Entry
+        What is known of the corpus.
+    size : int or None
+        The number of clips that the name asks for, if it does.
+
+    Raises
+    ------
+    RepriseError
+        There is no such corpus.
+    """
+    known = entries()
+    if name in known:
+        return known[name], None
+    sized = re.fullmatch(r"(pocket-.+)-([1-9][0-9]*)", name)
+    if sized and sized[1] in known:
+        return known[sized[1]], int(sized[2])
+    pockets = [f"{one}-N" for one in known if one.startswith("pocket-")]
+    raise RepriseError(
+        f"there is no corpus {name!r}: choose {', '.join(known)}, "
+        f"or {' or '.join(pockets)} for a pocket corpus of N clips"
+    )
+
+
+def load(name: str, root: Path | str | None = None, *, jobs: int | None = None) -> Corpus:
+    """Read a corpus; a pocket corpus that is not there yet is rendered first.
+
+    Parameters
+    ----------
+    name
+        One of `names`, or a pocket corpus's name with a number of clips, as ``pocket-openmic-2000``.
+    root
+        The corpus's folder. Default: under `harness.storage.data_root` for a published corpus, under
+        `harness.storage.cache_home` for a pocket one.
+    jobs
+        Number of processes that render; default: one per core.
+
+    Returns
+    -------
+    Corpus
+        Clips, labels and mask, in the order of the keys.
+
+    Raises
+    ------
+    RepriseError
+        The name is unknown, a published corpus is not here, or a file of it is not as published.
+    """
+    entry, size = find(name)
+    return entry.load(name, Path(root).expanduser() if root is not None else None, size, jobs)

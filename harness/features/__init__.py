@@ -1,0 +1,7 @@
+"""From audio files to what a network sees: decoding, front ends, the feature store."""
+
+from harness.features.audio import BadAudio, decode
+from harness.features.frontends import FrontEnd, front_end, names, vggish_examples
+from harness.features.store import Store, open_store
+
+__all__ = ["BadAudio", "FrontEnd", "Store", "decode", "front_end", "names", "open_store", "vggish_examples"]

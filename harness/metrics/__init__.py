@@ -1,0 +1,1 @@
+"""Scores of predictions and how sure they are: numpy in, numbers out."""

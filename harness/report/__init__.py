@@ -1,0 +1,1 @@
+"""Tables, plots and galleries: everything is computed from records, nothing is trained."""

@@ -1,0 +1,345 @@
+"""From records to numbers with intervals: what tables and plots have in common.
+
+An arm is scored by its stored predictions alone. With several seeds a score is the mean over the seeds; its interval
+comes from resampling the clips, the same clips for all seeds in one replicate, and taking the mean each time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.metrics import multilabel, uncertainty
+from harness.studies.records import Predictions, Record
+from harness.studies.study import Study
+
+#: Short names of the scores for heads and axes.
+METRIC_TITLES = {
+    "f1_macro_unmasked": "Macro F1",
+    "f1_micro_unmasked": "Micro F1",
+    "jaccard_samples_unmasked": "Jaccard",
+    "jaccard_macro_unmasked": "Macro Jaccard",
+    "jaccard_micro_unmasked": "Micro Jaccard",
+    "f1_macro2_masked": "F1 (2-class)",
+    "f1_macro_pos_masked": "F1 (presence)",
+    "map_masked": "mAP",
+    "roc_auc_masked": "ROC-AUC",
+}
+
+#: Score of guessing each class as often as it occurs, where that beats every constant prediction.
+GUESSING = {"f1_macro2_masked": 0.5}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score, or a difference of scores, and how sure it is.
+
+    Parameters
+    ----------
+    value
+        Mean over the seeds; None where undefined, as are the others.
+    low, high
+        Ends of the interval over clips.
+    chance
+        The best score of someone who never listens: `multilabel.chance`, or `GUESSING` where that is higher; None
+        for a difference.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    chance: float | None = None
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the whole interval lies above chance."""
+        return self.low is not None and self.chance is not None and self.low > self.chance
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a number of ours stands on: every table and figure says it.
+
+    Parameters
+    ----------
+    corpus, profile, weights, split, part
+        By name; several, where they differ between the records, are joined by a comma.
+    clips
+        Number of clips scored, likewise.
+    seeds
+        Number of different seeds.
+    departures
+        What the published values come from and these records do not; empty if they can stand side by side.
+    """
+
+    corpus: str
+    profile: str
+    weights: str
+    split: str
+    part: str
+    clips: str
+    seeds: int
+    departures: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """One or two sentences for a caption."""
+        text = (
+            f"Corpus {self.corpus}, profile {self.profile}, weights {self.weights}; split {self.split}, {self.part} "
+            f"part, {self.clips} clips; {self.seeds} seed{'s' if self.seeds > 1 else ''}."
+        )
+        if self.departures:
+            text += f" Not a replication of the published values: those come from {', '.join(self.departures)}."
+        return text
+
+
+def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance:
+    """Gather from the records what their scores stand on.
+
+    Parameters
+    ----------
+    study
+        Their study.
+    records
+        At least one.
+    part
+        ``"valid"`` or ``"test"``.
+
+    Returns
+    -------
+    Provenance
+        Of these records.
+    """
+
+    def names(values: Iterable[object]) -> str:
+        return ", ".join(dict.fromkeys(str(value) for value in values))
+
+    corpus = names(r.data["corpus"] for r in records)
+    profile = names(r.data["profile"] for r in records)
+    weights = names(r.data["weights"]["kind"] for r in records)
+    departures = []
+    if corpus != study.protocol["corpus"]:
+        departures.append(f"corpus {study.protocol['corpus']}")
+    if profile != "paper":
+        departures.append("profile paper")
+    split = names(r.data["split"]["name"] for r in records)
+    if split != study.protocol["split"]:
+        departures.append(f"split {study.protocol['split']}")
+    if weights != study.protocol["weights"]:
+        departures.append(f"{study.protocol['weights']} weights")
+    return Provenance(
+        corpus=corpus,
+        profile=profile,
+        weights=weights,
+        split=split,
+        part=part,
+        clips=names(r.data["split"]["sizes"][part] for r in records),
+        seeds=len({r.seed for r in records}),
+        departures=tuple(departures),
+    )
+
+
+def select(records: Iterable[Record], arm: str, condition: str) -> list[Record]:
+    """The records of one arm under one condition.
+
+    Parameters
+    ----------
+    records
+        Any.
+    arm, condition
+        By name.
+
+    Returns
+    -------
+    list of Record
+        In the order of their seeds.
+    """
+    return sorted((r for r in records if r.arm == arm and r.condition == condition), key=lambda r: r.seed)
+
+
+def conditions(study: Study, records: Sequence[Record]) -> list[str]:
+    """Conditions that can stand side by side: those meant for every arm, on the same split as the first.
+
+    Parameters
+    ----------
+    study
+        Its conditions give the order.
+    records
+        Those at hand.
+
+    Returns
+    -------
+    list of str
+        Names; a condition without a record is not among them.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for condition in study.conditions:
+        of_condition = [r for r in records if r.condition == condition.name]
+        if of_condition and not condition.arms:
+            found[condition.name] = frozenset(str(r.data["split"]["name"]) for r in of_condition)
+    first = next(iter(found.values()), None)
+    return [name for name, splits in found.items() if splits == first]
+
+
+def estimate(
+    records: Sequence[Record],
+    part: str,
+    metrics: Sequence[str],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """Scores of one arm under one condition.
+
+    Parameters
+    ----------
+    records
+        One per seed; at least one.
+    part
+        ``"valid"`` or ``"test"``.
+    metrics
+        Names out of `multilabel.METRICS`.
+    replicates, level
+        Of the bootstrap over clips.
+
+    Returns
+    -------
+    dict of str to Estimate
+        By metric.
+    """
+    scores = mean_scores(records, part, metrics)
+    levels, drawn = [], []
+    for record in records:
+        p, threshold = record.predictions(part), record.data["protocol"]["threshold"]
+        levels.append(multilabel.chance(p.labels, p.mask))
+        drawn.append(_distribution(p, threshold, metrics, replicates, seed=0))
+    result = {}
+    for name in metrics:
+        score, chance = scores[name], _mean(c[name] for c in levels)
+        if chance is not None:
+            chance = max(chance, GUESSING.get(name, 0))
+        result[name] = Estimate(score, *_interval(score, [d[name] for d in drawn], level, (0, 1)), chance)
+    return result
+
+
+def mean_scores(records: Sequence[Record], part: str, metrics: Sequence[str]) -> dict[str, float | None]:
+    """Scores of one arm under one condition, without intervals.
+
+    Parameters
+    ----------
+    records
+        One per seed; at least one.
+    part
+        ``"valid"`` or ``"test"``.
+    metrics
+        Names out of `multilabel.METRICS`.
+
+    Returns
+    -------
+    dict of str to float or None
+        Mean over the seeds by metric; None where undefined.
+    """
+    scores = []
+    for record in records:
+        p, threshold = record.predictions(part), record.data["protocol"]["threshold"]
+        scores.append(multilabel.evaluate(p.labels, p.probabilities, p.mask, threshold=threshold))
+    return {name: _mean(s[name] for s in scores) for name in metrics}
+
+
+def difference(
+    records: Sequence[Record],
+    base: Sequence[Record],
+    part: str,
+    metrics: Sequence[str],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> tuple[dict[str, Estimate], bool]:
+    """How much higher one set of trials scores than another, seed by seed.
+
+    Parameters
+    ----------
+    records, base
+        One record per seed each; only seeds that both have are compared.
+    part
+        ``"valid"`` or ``"test"``.
+    metrics
+        Names out of `multilabel.METRICS`.
+    replicates, level
+        Of the bootstrap over clips.
+
+    Returns
+    -------
+    differences : dict of str to Estimate
+        By metric; undefined where the two share no seed.
+    paired : bool
+        Whether both were scored on the same clips, so that each replicate compares like with like. Otherwise the
+        clips are resampled on each side for itself, and the interval is wider for it.
+    """
+    by_seed = {r.seed: r for r in base}
+    pairs = [(r, by_seed[r.seed]) for r in records if r.seed in by_seed]
+    if not pairs:
+        return dict.fromkeys(metrics, Estimate(None, None, None)), False
+    scores = mean_scores([r for r, _ in pairs], part, metrics)
+    base_scores = mean_scores([b for _, b in pairs], part, metrics)
+    drawn, paired = [], True
+    for pair in pairs:
+        ours, theirs = (r.predictions(part) for r in pair)
+        our_threshold, their_threshold = (r.data["protocol"]["threshold"] for r in pair)
+        same_clips = np.array_equal(ours.keys, theirs.keys)
+        paired &= same_clips
+        left = _distribution(ours, our_threshold, metrics, replicates, seed=0)
+        right = _distribution(theirs, their_threshold, metrics, replicates, seed=0 if same_clips else 1)
+        drawn.append({name: left[name] - right[name] for name in metrics})
+    result = {}
+    for name in metrics:
+        gain = None if None in (scores[name], base_scores[name]) else scores[name] - base_scores[name]
+        result[name] = Estimate(gain, *_interval(gain, [d[name] for d in drawn], level, (-1, 1)))
+    return result, paired
+
+
+def best_arms(study: Study, records: Sequence[Record], condition: str) -> dict[str, str]:
+    """The best arm of each network, chosen on the validation part by the mean of macro F1 over the seeds.
+
+    Parameters
+    ----------
+    study
+        Its arms are compared.
+    records
+        Those at hand.
+    condition
+        By name.
+
+    Returns
+    -------
+    dict of str to str
+        Network -> arm; a network without a record is left out.
+    """
+    best: dict[str, tuple[float, str]] = {}
+    for arm in study.arms:
+        of_arm = select(records, arm.name, condition)
+        if of_arm:
+            score = _mean(r.data["metrics"]["valid"]["f1_macro_unmasked"] for r in of_arm)
+            if arm.network not in best or score > best[arm.network][0]:
+                best[arm.network] = (score, arm.name)
+    return {network: name for network, (_, name) in best.items()}
+
+
+def _distribution(
+    p: Predictions, threshold: float, metrics: Sequence[str], replicates: int, seed: int
+) -> dict[str, np.ndarray]:
+    return uncertainty.distribution(
+        p.labels, p.probabilities, p.mask, metrics=metrics, replicates=replicates, seed=seed, threshold=threshold
+    )
+
+
+def _interval(
+    score: float | None, drawn: Sequence[np.ndarray], level: float, bounds: tuple[float, float]
+) -> tuple[float | None, float | None]:
+    """Interval of a mean over seeds."""
+    return uncertainty.interval(score, np.mean(drawn, axis=0), level, bounds=bounds) or (None, None)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Mean, or None where any value is undefined."""
+    values = list(values)
+    return None if None in values else float(np.mean(values))

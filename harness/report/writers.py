@@ -1,0 +1,324 @@
+"""Tables as CSV, as Markdown, as LaTeX and in the terminal.
+
+``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval over clips does not lie above
+chance, or a difference whose interval holds zero. Digits: published values to four decimals as printed, ours to three,
+in CSV files to six.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from harness.report.estimates import Provenance
+from harness.storage import write_text
+
+MINUS, UNDEFINED = "\u2212", "\u2013"
+#: Estimates that a terminal of 100 columns holds side by side.
+SIDE_BY_SIDE = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a table shows one column, or one estimate of three columns.
+
+    Parameters
+    ----------
+    name
+        Column of the frame; an estimate's ends are in ``name + "_low"`` and ``name + "_high"``.
+    title
+        Its head.
+    kind
+        ``"text"``, ``"published"`` (a value as printed), ``"score"``, ``"estimate"`` or ``"difference"``.
+    """
+
+    name: str
+    title: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as numbers, and how to show it.
+
+    Parameters
+    ----------
+    name
+        Stem of its files.
+    title
+        What it shows.
+    caption
+        What the numbers stand on and how to read them.
+    notes
+        What the conditions mean; files say it, the terminal does not.
+    frame
+        One row per score; rows of one group follow one another.
+    columns
+        In order of appearance.
+    group
+        Columns of the frame that tell groups apart, printed once per group.
+    section
+        Column of the frame that tells networks (or conditions) apart; the best score is sought within.
+    provenance
+        Of the records.
+    """
+
+    name: str
+    title: str
+    caption: str
+    notes: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    group: tuple[str, ...]
+    section: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A formatted entry: its text, whether it is the best of its kind, and whether it proves nothing."""
+
+    text: str
+    best: bool = False
+    doubtful: bool = False
+
+
+def to_csv(table: Table) -> str:
+    """Numbers alone, one row per score, with what they stand on in columns of their own.
+
+    Parameters
+    ----------
+    table
+        Any.
+
+    Returns
+    -------
+    str
+        CSV with a head, scores to six decimals, empty where undefined.
+    """
+    frame = table.frame.drop(columns=[c for c in table.frame if c.endswith("_title")])
+    if "published" in frame:
+        as_printed = frame["published"].map("{:.4f}".format, na_action="ignore")
+        frame = frame.assign(published=as_printed) if as_printed.notna().any() else frame.drop(columns="published")
+    origin = table.provenance
+    context = {
+        "corpus": origin.corpus,
+        "profile": origin.profile,
+        "weights": origin.weights,
+        "split": origin.split,
+        "part": origin.part,
+        "clips": origin.clips,
+        "seeds": origin.seeds,
+    }
+    return frame.assign(**context).to_csv(index=False, float_format="%.6f", lineterminator="\n")
+
+
+def to_markdown(table: Table) -> str:
+    """For a README: a heading, the table, the caption.
+
+    Parameters
+    ----------
+    table
+        Any.
+
+    Returns
+    -------
+    str
+        GitHub-flavoured Markdown; best scores in bold.
+    """
+
+    def escape(text: str) -> str:
+        return "".join("\\" + c if c in r"\|*_`<>~" else c for c in text)
+
+    def dress(cell: Cell) -> str:
+        text = escape(cell.text) + ("°" if cell.doubtful else "")
+        return f"**{text}**" if cell.best else text
+
+    head = [escape(column.title) for column in table.columns]
+    rule = ["---" if column.kind == "text" else "---:" for column in table.columns]
+    body = [[dress(cell) for cell in row] for group in _cells(table) for row in group]
+    lines = ["| " + " | ".join(row) + " |" for row in [head, rule, *body]]
+    caption = escape(f"{table.caption} {table.notes}".replace("*: best", "Bold: best"))
+    return "\n".join([f"### {escape(table.title)}", "", *lines, "", caption, ""])
+
+
+def to_latex(table: Table) -> str:
+    """A floating table for a paper; needs the package booktabs.
+
+    Parameters
+    ----------
+    table
+        Any.
+
+    Returns
+    -------
+    str
+        A ``table`` environment; best scores in bold.
+    """
+    special = {c: "\\" + c for c in "&%$#_{}"} | {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
+        "°": r"$^\circ$", MINUS: "$-$", UNDEFINED: "--", "“": "``", "”": "''",
+    }  # fmt: skip
+
+    def escape(text: str) -> str:
+        # A bracket at the start of a row would be read as an argument of the row before.
+        return ("{}" if text.startswith("[") else "") + "".join(special.get(c, c) for c in text)
+
+    def dress(cell: Cell) -> str:
+        text = escape(cell.text + ("°" if cell.doubtful else ""))
+        return rf"\textbf{{{text}}}" if cell.best else text
+
+    caption = escape(f"{table.title}. {table.caption} {table.notes}".replace("*: best", "Bold: best"))
+    groups = [[" & ".join(map(dress, row)) + r" \\" for row in group] for group in _cells(table)]
+    body = "\n\\addlinespace\n".join("\n".join(rows) for rows in groups)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            r"\scriptsize",
+            r"\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{table.name.replace('_', '-')}}}",
+            rf"\begin{{tabular}}{{{''.join('l' if c.kind == 'text' else 'r' for c in table.columns)}}}",
+            r"\toprule",
+            " & ".join(escape(c.title) for c in table.columns) + r" \\",
+            r"\midrule",
+            body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def to_terminal(table: Table) -> Group:
+    """For a terminal of 100 columns.
+
+    Parameters
+    ----------
+    table
+        Any. More than two conditions are shown two at a time.
+
+    Returns
+    -------
+    rich.console.Group
+        Print it with a rich console. Best scores are bold with an asterisk, doubtful ones dim.
+    """
+    wide = [c for c in table.columns if c.kind == "estimate"]
+    parts: list[RichTable | Text] = []
+    for start in range(0, max(1, len(wide)), SIDE_BY_SIDE):
+        hidden = {c.name for c in wide} - {c.name for c in wide[start : start + SIDE_BY_SIDE]}
+        parts.append(_rich(table, [i for i, c in enumerate(table.columns) if c.name not in hidden]))
+    return Group(*parts, Text(table.caption, style="italic"), "")
+
+
+def write(table: Table, folder: Path) -> list[Path]:
+    """Write a table as CSV, Markdown and LaTeX.
+
+    Parameters
+    ----------
+    table
+        Any.
+    folder
+        Made if need be.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    writers: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
+    paths = []
+    for suffix, writer in writers.items():
+        paths.append(folder / f"{table.name}{suffix}")
+        write_text(paths[-1], writer(table))
+    return paths
+
+
+def _rich(table: Table, shown: Sequence[int]) -> RichTable:
+    """One row per group, one line per score within: long titles wrap beside the scores."""
+    styles = {(True, False): "bold", (False, True): "dim", (True, True): "bold dim"}
+    rich = RichTable(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    groups = _cells(table)
+    for i in shown:
+        column = table.columns[i]
+        words = " ".join([column.title, *(group[0][i].text for group in groups)]).split()
+        rich.add_column(
+            column.title.replace(": ", ":\n"),
+            justify="left" if column.kind == "text" else "right",
+            no_wrap=column.kind != "text" or column.name == "metric_title",  # one line per score
+            min_width=max(map(len, words)),
+        )
+    sections = table.frame.groupby(list(table.group), sort=False)[table.section].first().tolist()
+    for number, group in enumerate(groups):
+        row = []
+        for i in shown:
+            lines = []
+            for cell in (line[i] for line in group):
+                if table.columns[i].kind == "text":
+                    lines += [Text(cell.text)] if cell.text else []
+                    continue
+                value, space, rest = cell.text.partition(" ")
+                mark = ("*" if cell.best else "") + ("°" if cell.doubtful else "")
+                lines.append(Text(value + mark + space + rest, style=styles.get((cell.best, cell.doubtful), "")))
+            row.append(Text("\n").join(lines))
+        rich.add_row(*row, end_section=number + 1 < len(sections) and sections[number] != sections[number + 1])
+    return rich
+
+
+def _cells(table: Table) -> list[list[list[Cell]]]:
+    """Every entry, formatted: groups of rows of cells. A text is left out where it only repeats the row above."""
+    frame = table.frame
+    best: dict[str, pd.Series] = {}
+    for column in table.columns:
+        if column.kind in ("estimate", "published"):
+            highest = frame.groupby([table.section, "metric"])[column.name].transform("max")
+            best[column.name] = frame[column.name] == highest
+    texts = [column.name for column in table.columns if column.kind == "text"]
+    above: list[str] = []
+    groups = []
+    for _, rows in frame.groupby(list(table.group), sort=False):
+        group = []
+        for index, row in rows.iterrows():
+            names = [str(row[text]) for text in texts]
+            fresh = next((i for i, (a, b) in enumerate(zip(names, above, strict=False)) if a != b), 0)
+            above = names
+            cells = [
+                Cell("")
+                if column.name in texts[:fresh]
+                else _cell(row, column, best=column.name in best and bool(best[column.name][index]))
+                for column in table.columns
+            ]
+            group.append(cells)
+        groups.append(group)
+    return groups
+
+
+def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
+    """One entry, formatted."""
+    value = row[column.name]
+    if pd.isna(value):
+        return Cell(UNDEFINED)
+    if column.kind == "text":
+        return Cell(str(value))
+    if column.kind == "published":
+        return Cell(f"{value:.4f}", best)
+    if column.kind == "score":
+        return Cell(f"{value:.3f}")
+    low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]
+    if column.kind == "difference":
+        text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", MINUS)
+        return Cell(text, doubtful=bool(low <= 0 <= high))
+    return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}]", best, doubtful=not low > row["chance"])

@@ -1,0 +1,260 @@
+"""What a trial leaves behind: per-clip predictions, scores, and all that made them.
+
+A trial's folder holds ``record.json``, ``predictions.npz``, ``history.jsonl`` and ``best.safetensors``. The record
+carries the SHA-256 of the other files and of itself, so that a single changed byte shows.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import RepriseError
+from harness.metrics import multilabel
+from harness.storage import atomic_path, fingerprint, sha256_of, write_json
+
+PARTS = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a trial said of each clip of one part of the split.
+
+    Parameters
+    ----------
+    keys : ndarray (n,)
+        The clips.
+    labels : ndarray (n, c)
+        0 or 1.
+    mask : ndarray (n, c)
+        Where a label was observed.
+    probabilities : ndarray (n, c)
+        In [0, 1].
+    """
+
+    keys: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished trial.
+
+    Parameters
+    ----------
+    folder
+        Where its files lie.
+    data
+        Contents of ``record.json``.
+    """
+
+    folder: Path
+    data: Mapping[str, Any]
+
+    @property
+    def arm(self) -> str:
+        """Name of the arm."""
+        return self.data["arm"]
+
+    @property
+    def condition(self) -> str:
+        """Name of the condition."""
+        return self.data["condition"]
+
+    @property
+    def seed(self) -> int:
+        """The trial's seed."""
+        return self.data["seed"]
+
+    def predictions(self, part: str) -> Predictions:
+        """Predictions on ``"valid"`` or ``"test"``."""
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
+            return Predictions(*(file[f"{name}_{part}"] for name in ("keys", "labels", "mask", "probabilities")))
+
+    def history(self) -> pd.DataFrame:
+        """One row per epoch."""
+        text = (self.folder / "history.jsonl").read_text(encoding="utf-8")
+        return pd.DataFrame([json.loads(line) for line in text.splitlines()])
+
+
+def write_predictions(folder: Path, parts: Mapping[str, Predictions]) -> None:
+    """Write ``predictions.npz``.
+
+    Parameters
+    ----------
+    folder
+        The trial's.
+    parts
+        By name of the part.
+    """
+    arrays = {f"{name}_{part}": value for part, p in parts.items() for name, value in vars(p).items()}
+    with atomic_path(folder / "predictions.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_record(folder: Path, data: Mapping[str, Any]) -> Record:
+    """Score the stored predictions and write ``record.json`` with the checksums of all files and of itself.
+
+    Parameters
+    ----------
+    folder
+        The trial's; the other files must be in place.
+    data
+        All but ``metrics``, ``files`` and ``checksum``.
+
+    Returns
+    -------
+    Record
+        What was written.
+    """
+    record = Record(folder, data)
+    data = {
+        **data,
+        "metrics": scores(record),
+        "files": {n: sha256_of(folder / n) for n in ("predictions.npz", "history.jsonl", "best.safetensors")},
+    }
+    data["checksum"] = fingerprint(data, length=64)
+    write_json(folder / "record.json", data)
+    return Record(folder, data)
+
+
+def scores(record: Record) -> dict[str, Any]:
+    """Every metric on every part, from the stored predictions.
+
+    Parameters
+    ----------
+    record
+        Only its classes, threshold and predictions are used.
+
+    Returns
+    -------
+    dict
+        `harness.metrics.multilabel.evaluate` by part.
+    """
+    classes, threshold = record.data["classes"], record.data["protocol"]["threshold"]
+    result = {}
+    for part in PARTS:
+        p = record.predictions(part)
+        result[part] = multilabel.evaluate(p.labels, p.probabilities, p.mask, threshold=threshold, classes=classes)
+    return result
+
+
+def read_record(folder: Path) -> Record:
+    """Read a trial's record.
+
+    Parameters
+    ----------
+    folder
+        The trial's.
+
+    Returns
+    -------
+    Record
+        Not verified; see `verify`.
+
+    Raises
+    ------
+    RepriseError
+        There is no readable record.
+    """
+    path = folder / "record.json"
+    if not path.exists():
+        raise RepriseError(f"{folder} holds no finished trial (no record.json); run it to its end first")
+    return Record(folder, read_json(path))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a trial's JSON files.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its contents.
+
+    Raises
+    ------
+    RepriseError
+        It is damaged.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError("not a JSON object")
+        return data
+    except (ValueError, OSError) as error:
+        raise RepriseError(f"{path} is damaged ({error}); remove the trial's folder and run it again") from error
+
+
+def find_records(folder: Path) -> list[Record]:
+    """All finished trials below a folder.
+
+    Parameters
+    ----------
+    folder
+        For instance ``runs/<study>/<corpus>-<profile>``.
+
+    Returns
+    -------
+    list of Record
+        Ordered by path.
+    """
+    return [read_record(path.parent) for path in sorted(folder.rglob("record.json"))]
+
+
+def verify(folder: Path) -> Record:
+    """Check a trial's files against its record and compute its metrics again.
+
+    Parameters
+    ----------
+    folder
+        The trial's.
+
+    Returns
+    -------
+    Record
+        The record, found sound.
+
+    Raises
+    ------
+    RepriseError
+        A file is missing or differs by even one byte, or a metric does not come out as recorded.
+    """
+    record = read_record(folder)
+    data = dict(record.data)
+    if data.pop("checksum", None) != fingerprint(data, length=64):
+        raise RepriseError(f"{folder / 'record.json'} was changed after it was written; run the trial again")
+    for name, checksum in data["files"].items():
+        path = folder / name
+        if not path.exists():
+            raise RepriseError(f"{path} is missing; run the trial again")
+        if sha256_of(path) != checksum:
+            raise RepriseError(f"{path} was changed after the record was written; run the trial again")
+    recomputed = scores(record)
+    for part, expected in data["metrics"].items():
+        for metric in expected:
+            if not _close(expected[metric], recomputed[part][metric]):
+                raise RepriseError(
+                    f"{folder}: {metric} on {part} is recorded as {expected[metric]} "
+                    f"but comes out as {recomputed[part][metric]}; the metrics have changed since"
+                )
+    return record
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Equality of nested scores, numbers to 1e-9."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_close(a[k], b[k]) for k in a)
+    if isinstance(a, float) and isinstance(b, int | float):
+        return abs(a - b) <= 1e-9
+    return a == b

@@ -1,0 +1,247 @@
+"""A study: one paper's protocol, arms, conditions and published numbers, read from its ``study.toml``."""
+
+import importlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import replications
+from harness.errors import RepriseError
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of a paper's table.
+
+    Parameters
+    ----------
+    name
+        As in the names of folders.
+    title
+        As in the paper's table.
+    network
+        Name of the network it trains.
+    trainable
+        Dotted names of the modules that learn; ``""`` is the whole network.
+    parameters
+        How many parameters learn under the paper's front end.
+    published_parameters
+        What the paper prints for them.
+    """
+
+    name: str
+    title: str
+    network: str
+    trainable: tuple[str, ...]
+    parameters: int
+    published_parameters: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A named change of the protocol under which arms are trained again.
+
+    Parameters
+    ----------
+    name
+        As in the names of folders. The study's first condition is the paper's own.
+    title
+        Two or three words for a table's head.
+    note
+        One sentence on what changes.
+    changes
+        The protocol's entries that differ.
+    arms
+        Arms it makes sense for; empty for all.
+    default
+        Whether it runs unless others are asked for.
+    """
+
+    name: str
+    title: str
+    note: str
+    changes: Mapping[str, Any]
+    arms: tuple[str, ...] = ()
+    default: bool = True
+
+
+@dataclass(frozen=True)
+class Study:
+    """One paper to play again.
+
+    Parameters
+    ----------
+    name
+        Its folder's name.
+    folder
+        Where it lives.
+    paper
+        Title, authors, year and the like.
+    protocol
+        Every setting as published.
+    profiles
+        What differs from the protocol, by profile.
+    conditions
+        The paper's own first.
+    arms
+        In the order of the tables.
+    tables
+        By the paper's number: title, network, split and where it stands.
+    published
+        One dict per printed value: table, arm, split, metric, value.
+    """
+
+    name: str
+    folder: Path
+    paper: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    profiles: Mapping[str, Mapping[str, Any]]
+    conditions: tuple[Condition, ...]
+    arms: tuple[Arm, ...]
+    tables: Mapping[str, Mapping[str, str]]
+    published: tuple[Mapping[str, Any], ...]
+
+    @property
+    def title(self) -> str:
+        """The paper's title."""
+        return self.paper["title"]
+
+    @property
+    def code(self) -> ModuleType:
+        """The study's ``study.py``: what must be code."""
+        return importlib.import_module(f"replications.{self.name}.study")
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name.
+
+        Raises
+        ------
+        RepriseError
+            The study has none of that name.
+        """
+        return _named(self.arms, name, f"arm of {self.name}")
+
+    def condition(self, name: str) -> Condition:
+        """The condition of that name.
+
+        Raises
+        ------
+        RepriseError
+            The study has none of that name.
+        """
+        return _named(self.conditions, name, f"condition of {self.name}")
+
+    def resolve(self, profile: str, condition: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The protocol as it will be followed.
+
+        Parameters
+        ----------
+        profile
+            ``"paper"`` or ``"pocket"``.
+        condition
+            Name of a condition.
+        changes
+            The user's own changes; they come after the profile's and before the condition's.
+
+        Returns
+        -------
+        dict
+            Every setting.
+
+        Raises
+        ------
+        RepriseError
+            No such profile or condition.
+        """
+        if profile not in self.profiles:
+            raise RepriseError(f"{self.name} has no profile {profile!r}; choose one of {', '.join(self.profiles)}")
+        settings = _merge(self.protocol, self.profiles[profile])
+        return _merge(_merge(settings, changes or {}), self.condition(condition).changes)
+
+
+def names() -> list[str]:
+    """Names of the studies here: the folders of ``replications`` that hold a ``study.toml``.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
+    return sorted(path.parent.name for root in replications.__path__ for path in Path(root).glob("*/study.toml"))
+
+
+def load(name: str) -> Study:
+    """Read a study.
+
+    Parameters
+    ----------
+    name
+        Its folder's name; hyphens and underscores mean the same.
+
+    Returns
+    -------
+    Study
+        What its ``study.toml`` says.
+
+    Raises
+    ------
+    RepriseError
+        There is no such study, or its file cannot be understood.
+    """
+    name = name.replace("-", "_")
+    if name not in names():
+        raise RepriseError(f"there is no study {name!r}; there are {', '.join(names())} (see `reprise list`)")
+    path = next(p for root in replications.__path__ if (p := Path(root) / name / "study.toml").exists())
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        published = data["published"]
+        study = Study(
+            name=name,
+            folder=path.parent,
+            paper=data["paper"],
+            protocol=data["protocol"],
+            profiles=data["profile"],
+            conditions=tuple(_condition(key, value) for key, value in data["condition"].items()),
+            arms=tuple(Arm(**{**arm, "trainable": tuple(arm["trainable"])}) for arm in data["arm"]),
+            tables=data["table"],
+            published=tuple(
+                {
+                    "table": entry["table"],
+                    "arm": entry["arm"],
+                    "split": data["table"][entry["table"]]["split"],
+                    "metric": metric,
+                    "value": value,
+                }
+                for entry in published["values"]
+                for metric, value in zip(published["metrics"], entry["scores"], strict=True)
+            ),
+        )
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise RepriseError(f"{path} cannot be understood: {type(error).__name__} {error}; mend it there") from error
+    for row in study.published:
+        study.arm(row["arm"])
+    return study
+
+
+def _condition(name: str, data: Mapping[str, Any]) -> Condition:
+    own = {"title", "note", "arms", "default"}
+    changes = {key: value for key, value in data.items() if key not in own}
+    return Condition(name, data["title"], data["note"], changes, tuple(data.get("arms", ())), data.get("default", True))
+
+
+def _named(items: Sequence[Any], name: str, what: str) -> Any:
+    for item in items:
+        if item.name == name:
+            return item
+    raise RepriseError(f"there is no {what} named {name!r}; there are {', '.join(item.name for item in items)}")
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, table by table."""
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _merge(base[key], value) if isinstance(base.get(key), Mapping) else value
+    return merged

@@ -1,0 +1,327 @@
+"""The fit loop: epochs over shuffled batches, selection by validation loss, a checkpoint after every epoch.
+
+A run that is killed at any moment and started again ends with the very same weights as one never killed: all that is
+random in an epoch depends on the seed and the epoch alone, and the checkpoint holds the whole state between two epochs.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from harness.errors import RepriseError
+from harness.storage import atomic_path, write_text
+
+#: inputs -> logits
+Forward = Callable[[torch.Tensor], torch.Tensor]
+#: (logits, labels, mask) -> (sum of the losses that count, how many count)
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+#: (labels, probabilities, mask) -> scores by name
+Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the network sees and should say, row by row.
+
+    Parameters
+    ----------
+    inputs : ndarray or Tensor (n, ...)
+        Front-end output or activations of a frozen prefix; may be memory-mapped, or lie on the device.
+    labels : ndarray (n, c)
+        0 or 1.
+    mask : ndarray (n, c)
+        Where a label was observed.
+    """
+
+    inputs: np.ndarray | torch.Tensor
+    labels: np.ndarray
+    mask: np.ndarray
+
+    def batch(self, rows: np.ndarray, device: torch.device) -> torch.Tensor:
+        """Inputs of some rows on the device, in float32."""
+        if isinstance(self.inputs, torch.Tensor):
+            return self.inputs[torch.as_tensor(rows, device=self.inputs.device)].to(device, torch.float32)
+        return torch.from_numpy(np.ascontiguousarray(self.inputs[rows], dtype=np.float32)).to(device)
+
+    def targets(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels and mask of some rows on the device, in float32."""
+        labels, mask = (torch.from_numpy(a[rows].astype(np.float32)).to(device) for a in (self.labels, self.mask))
+        return labels, mask
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a finished fit says of itself.
+
+    Parameters
+    ----------
+    best_epoch
+        Epoch (from 1) with the lowest validation loss; the network holds its weights.
+    history
+        One dict per epoch run.
+    """
+
+    best_epoch: int
+    history: list[dict[str, Any]]
+
+
+def fit(
+    network: nn.Module,
+    forward: Forward,
+    examples: Examples,
+    rows: Mapping[str, np.ndarray],
+    *,
+    loss: Loss,
+    scores: Scores,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    epochs: int,
+    patience: int,
+    batch_size: int,
+    seed: int,
+    folder: Path,
+    name: str,
+    frozen_statistics: Sequence[nn.Module] = (),
+    bf16: bool = False,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None,
+) -> Fit:
+    """Train until the epochs or the patience run out, then put back the weights of the best validation loss.
+
+    Parameters
+    ----------
+    network
+        On its device; changed in place. Only parameters with ``requires_grad`` and buffers are saved.
+    forward
+        From the examples' inputs to logits: the network itself, or what follows its frozen part.
+    examples
+        Inputs, labels and mask of all rows.
+    rows
+        Row numbers of the parts ``"train"`` and ``"valid"``.
+    loss
+        Sum and count of the losses of a batch.
+    scores
+        What to report of the validation part after each epoch.
+    optimizer, scheduler
+        Over the network's learning parameters; the scheduler is stepped once per epoch.
+    epochs
+        Most epochs to run.
+    patience
+        Epochs without a lower validation loss after which training stops.
+    batch_size
+        Clips per step; the last, smaller batch of an epoch is used, not dropped.
+    seed
+        Of the shuffling and of anything random in the network.
+    folder
+        Where ``history.jsonl``, ``best.safetensors`` and ``checkpoint.pt`` go; a checkpoint found there is continued.
+    name
+        What to call this fit in messages.
+    frozen_statistics
+        Modules kept in evaluation mode, so that their batch-normalisation statistics stand still.
+    bf16
+        Run the forward pass in bfloat16 where autocast finds it safe.
+    on_epoch
+        Called with each epoch's entry of the history.
+
+    Returns
+    -------
+    Fit
+        Best epoch and history.
+
+    Raises
+    ------
+    RepriseError
+        The loss is not finite, or a file cannot be written.
+    """
+    device = next(network.parameters()).device
+    checkpoint_path, best_path = folder / "checkpoint.pt", folder / "best.safetensors"
+    history: list[dict[str, Any]] = []
+    best = {"epoch": 0, "loss": float("inf")}
+
+    if checkpoint_path.exists():
+        state = torch.load(checkpoint_path, map_location=device, weights_only=True)
+        load_learned(network, state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        scheduler.load_state_dict(state["scheduler"])
+        history, best = state["history"], state["best"]
+
+    for epoch in range(len(history) + 1, epochs + 1):
+        if epoch - 1 - best["epoch"] >= patience and best["epoch"]:
+            break
+        started = time.perf_counter()
+        rates = [group["lr"] for group in optimizer.param_groups]
+        train_loss = _train_epoch(
+            network,
+            forward,
+            examples,
+            rows["train"],
+            loss,
+            optimizer,
+            batch_size,
+            (seed, epoch),
+            frozen_statistics,
+            bf16,
+            name,
+        )
+        scheduler.step()
+        valid_loss, probabilities = predict(network, forward, examples, rows["valid"], loss=loss, bf16=bf16)
+        if not np.isfinite(valid_loss):
+            raise RepriseError(
+                f"{name}: the validation loss is {valid_loss} after epoch {epoch}; lower the learning rate"
+            )
+        entry = {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "valid_loss": valid_loss,
+            **scores(examples.labels[rows["valid"]], probabilities, examples.mask[rows["valid"]]),
+            "learning_rate": rates,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        history.append(entry)
+        learned = learned_state(network)
+        if valid_loss < best["loss"]:
+            best = {"epoch": epoch, "loss": valid_loss}
+            with atomic_path(best_path) as temporary:
+                temporary.write_bytes(save_safetensors(learned))
+        state = {
+            "network": learned,
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "history": history,
+            "best": best,
+        }
+        with atomic_path(checkpoint_path) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+        write_text(folder / "history.jsonl", "".join(json.dumps(e, allow_nan=False) + "\n" for e in history))
+        on_epoch(entry)
+
+    load_learned(network, read_learned(best_path))
+    return Fit(best["epoch"], history)
+
+
+def _train_epoch(
+    network: nn.Module,
+    forward: Forward,
+    examples: Examples,
+    rows: np.ndarray,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    seed: tuple[int, int],
+    frozen_statistics: Sequence[nn.Module],
+    bf16: bool,
+    name: str,
+) -> float:
+    """One pass over the training rows; the mean loss over all entries that count."""
+    device = next(network.parameters()).device
+    order = np.random.default_rng(seed).permutation(rows)
+    torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))  # for dropout
+    network.train()
+    for module in frozen_statistics:
+        module.eval()
+    total, count = 0.0, 0.0
+    for number, start in enumerate(range(0, len(order), batch_size), start=1):
+        batch = order[start : start + batch_size]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = forward(examples.batch(batch, device))
+        batch_total, batch_count = loss(logits.float(), *examples.targets(batch, device))
+        value = batch_total.item()
+        if not np.isfinite(value):
+            raise RepriseError(
+                f"{name}: the loss is {value} in epoch {seed[1]}, batch {number}; "
+                "lower the learning rate, or look for broken features with `reprise data verify`"
+            )
+        total, count = total + value, count + batch_count.item()
+        if not batch_count:  # nobody was asked about any clip of this batch: nothing to learn from
+            continue
+        optimizer.zero_grad(set_to_none=True)
+        (batch_total / batch_count).backward()
+        optimizer.step()
+    return total / max(count, 1.0)
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module,
+    forward: Forward,
+    examples: Examples,
+    rows: np.ndarray,
+    *,
+    loss: Loss | None = None,
+    batch_size: int = 32,
+    bf16: bool = False,
+) -> tuple[float, np.ndarray]:
+    """Class probabilities of some rows, in evaluation mode.
+
+    Parameters
+    ----------
+    network
+        On its device.
+    forward
+        As in `fit`.
+    examples
+        Inputs, labels and mask of all rows.
+    rows
+        Which rows, in the order wanted.
+    loss
+        Sum and count of the losses of a batch; without it the loss returned is 0.
+    batch_size
+        Clips per forward pass.
+    bf16
+        As in `fit`.
+
+    Returns
+    -------
+    mean_loss : float
+        Over all entries that count.
+    probabilities : ndarray (len(rows), c)
+        Sigmoids of the logits, float32.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    total, count, probabilities = 0.0, 0.0, []
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = forward(examples.batch(batch, device))
+        logits = logits.float()
+        if loss is not None:
+            batch_total, batch_count = loss(logits, *examples.targets(batch, device))
+            total, count = total + batch_total.item(), count + batch_count.item()
+        probabilities.append(torch.sigmoid(logits).cpu().numpy())
+    empty = np.zeros((0, examples.labels.shape[1]), np.float32)
+    return total / max(count, 1.0), np.concatenate([empty, *probabilities])
+
+
+def learned_state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """What training changes: learning parameters and all buffers, on the CPU."""
+    learning = {name for name, p in network.named_parameters() if p.requires_grad}
+    buffers = {name for name, _ in network.named_buffers()}
+    return {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if name in learning or name in buffers
+    }
+
+
+def load_learned(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Put back what `learned_state` took; anything missing or left over is an error."""
+    expected = set(learned_state(network))
+    if expected != set(state):
+        raise RepriseError(
+            "the stored weights are of another network or another choice of trained layers; remove the trial's folder"
+        )
+    network.load_state_dict(dict(state), strict=False)
+
+
+def read_learned(path: Path) -> dict[str, torch.Tensor]:
+    """Read what `fit` wrote as ``best.safetensors``."""
+    return load_safetensors(path.read_bytes())

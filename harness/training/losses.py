@@ -1,0 +1,40 @@
+"""Losses, as sums with their weights, so that a mean over batches of unequal size is the mean over entries."""
+
+import torch
+from torch.nn import functional as F
+
+
+def masked_bce(
+    logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor, *, missing: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Binary cross-entropy under one of the two readings of a missing label.
+
+    Parameters
+    ----------
+    logits : Tensor (n, c)
+        The network's outputs.
+    labels : Tensor (n, c)
+        1 where a class is known to be present, else 0.
+    mask : Tensor (n, c)
+        1 where a label was observed.
+    missing : {"negative", "masked"}
+        ``"negative"``: an unobserved label counts as absent, and the loss is PyTorch's ``BCEWithLogitsLoss`` over all
+        entries (study 000, IV.E.3). ``"masked"``: only observed entries count; the gradient at the others is exactly 0.
+
+    Returns
+    -------
+    total : Tensor ()
+        Sum of the losses of the entries that count.
+    count : Tensor ()
+        Number of the entries that count; ``total / count`` is the mean to minimise.
+
+    Raises
+    ------
+    ValueError
+        `missing` is neither of the two.
+    """
+    if missing == "negative":
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum"), labels.new_tensor(labels.numel())
+    if missing == "masked":
+        return F.binary_cross_entropy_with_logits(logits, labels, weight=mask, reduction="sum"), mask.sum()
+    raise ValueError(f'missing labels are read as "negative" or "masked", not {missing!r}')

@@ -1,0 +1,128 @@
+"""What must be code in the unfreezing study: how an arm is built, and what only this paper draws."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness import corpora, features
+from harness.corpora import Corpus
+from harness.errors import RepriseError
+from harness.metrics import multilabel
+from harness.models import chain, freeze, resnet50, trainable_parameters, vggish
+from harness.report import estimates
+from harness.report.writers import Table
+from harness.studies.records import Record
+from harness.studies.study import Arm, Study
+from harness.studies.trial import Blueprint
+from harness.training import masked_bce
+from replications.openmic_transfer import explanations
+
+#: What the paper displays after every epoch (IV.F), beside the losses.
+SCORES = ("f1_macro_unmasked", "f1_micro_unmasked", "jaccard_samples_unmasked")
+
+
+def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
+    """Build one arm of the study (paper, IV.D and IV.E).
+
+    Parameters
+    ----------
+    arm
+        Which layers of which network learn.
+    corpus
+        For its classes and the length of its clips.
+    protocol
+        Resolved settings.
+
+    Returns
+    -------
+    Blueprint
+        Network, front end, loss, optimiser, schedule and scores.
+
+    Raises
+    ------
+    RepriseError
+        Under the paper's front end the arm has not the number of learning parameters that its table states.
+    """
+    front_end = features.front_end(**protocol["front_ends"][arm.network])
+    shape = front_end.shape(corpus.seconds)
+    classes = len(corpus.classes)
+    network = resnet50(classes) if arm.network == "resnet50" else vggish(classes, patches=shape[0])
+    freeze(network, arm.trainable)
+    as_published = classes == 20 and (arm.network == "resnet50" or shape[0] == 10)
+    if as_published and trainable_parameters(network) != arm.parameters:
+        raise RepriseError(
+            f"{arm.name} has {trainable_parameters(network):,} learning parameters, not {arm.parameters:,}; "
+            "correct its entry in study.toml"
+        )
+    return Blueprint(
+        network=network,
+        front_end=front_end,
+        optimizer=partial(_adam, protocol=protocol),
+        scheduler=partial(
+            torch.optim.lr_scheduler.StepLR,
+            step_size=protocol["learning_rate_step"],
+            gamma=protocol["learning_rate_gamma"],
+        ),
+        loss=partial(masked_bce, missing=protocol["missing"]),
+        scores=partial(_scores, threshold=protocol["threshold"]),
+    )
+
+
+def _adam(network: nn.Sequential, *, protocol: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Adam with one learning rate for the classifier and one for every other layer that learns (IV.E.3)."""
+    name, classifier = chain(network)[-1]
+    body = [p for key, p in network.named_parameters() if p.requires_grad and not key.startswith(f"{name}.")]
+    groups = [{"params": list(classifier.parameters()), "lr": protocol["learning_rate_classifier"]}]
+    if body:
+        groups.append({"params": body, "lr": protocol["learning_rate_body"]})
+    return torch.optim.Adam(groups, weight_decay=protocol["weight_decay"], fused=True)
+
+
+def _scores(
+    labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray, *, threshold: float
+) -> dict[str, float | None]:
+    values = multilabel.evaluate(labels, probabilities, mask, threshold=threshold)
+    return {name: values[name] for name in SCORES}
+
+
+def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> list[Table]:
+    """Write the gallery of the best arm of each network, and score its maps where the stems are known.
+
+    Parameters
+    ----------
+    study, records
+        The study, and its trials on one corpus under one profile.
+    folder
+        Results; the page goes to ``gallery/index.html`` below it.
+    jobs
+        Processes for rendering stems.
+
+    Returns
+    -------
+    list of Table
+        How far the maps point at their instruments; none on a published corpus, where nobody knows.
+    """
+    base = study.conditions[0].name
+    chosen = [estimates.select(records, arm, base)[0] for arm in estimates.best_arms(study, records, base).values()]
+    if not chosen:
+        return []
+    corpus = corpora.load(chosen[0].data["corpus"])
+    networks = [explanations.open_explained(study, record, corpus) for record in chosen]
+    origin = estimates.provenance(study, chosen, "test")
+    caption = {
+        "Corpus": origin.corpus,
+        "Profile": origin.profile,
+        "Weights": origin.weights,
+        "Split": f"{origin.split}, test part",
+        "Seed": ", ".join(dict.fromkeys(str(r.seed) for r in chosen)),
+        "Arms": ", ".join(n.title for n in networks) + " (of each network the best by validation macro F1)",
+    }
+    explanations.write_gallery(networks, corpus, folder / "gallery", caption=caption, jobs=jobs)
+    if corpus.ground_truth is None:
+        return []
+    return [explanations.score_table(explanations.score_maps(networks, corpus, jobs=jobs), origin)]

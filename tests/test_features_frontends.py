@@ -1,0 +1,196 @@
+"""Front ends against librosa and torchvggish themselves."""
+
+import json
+import pickle
+
+import librosa
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvggish import mel_features, vggish_input
+
+from harness.errors import RepriseError
+from harness.features import decode, front_end, names, vggish_examples
+from harness.features.frontends import FRONT_ENDS, slaney_edges
+
+
+def signals(rate, seconds=10.0):
+    """Waveforms that are hard in different ways."""
+    rng = np.random.default_rng(1)
+    time = np.arange(round(rate * seconds)) / rate
+    noise = rng.normal(0, 0.1, len(time))
+    return {
+        "noise": noise,
+        "tone": 0.9 * np.sin(2 * np.pi * 440 * time),
+        "quiet": 2e-4 * np.sin(2 * np.pi * 1000 * time),
+        "sweep": 0.5 * np.sin(2 * np.pi * (50 + 200 * time) * time),
+        "attack": np.where(time < 5, 0, noise),
+        "click": np.eye(1, len(time), len(time) // 2)[0],
+    }
+
+
+@pytest.mark.parametrize("kind", signals(100, 0.1))
+def test_mel_equals_librosa(kind):
+    waveform = signals(22050)[kind].astype(np.float32)
+    expected = librosa.power_to_db(librosa.feature.melspectrogram(y=waveform, sr=22050))
+    computed = front_end("mel").compute(waveform)
+    assert computed.dtype == np.float32
+    assert computed.flags.c_contiguous
+    assert computed.shape == expected.shape == (128, 431)
+    # the rounding of float32 shows in bands near the floor, 80 dB under the loudest, only
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-3)
+    audible = expected > expected.max() - 60
+    np.testing.assert_allclose(computed[audible], expected[audible], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"n_fft": 1024, "n_mels": 96},
+        {"sample_rate": 16000, "hop_length": 160, "n_fft": 512, "n_mels": 40},
+        {"n_fft": 1000, "hop_length": 333},
+    ],
+)
+def test_mel_equals_librosa_with_other_parameters(parameters):
+    front = front_end("mel", **parameters)
+    waveform = signals(front.sample_rate, 3.0)["sweep"].astype(np.float32)
+    picture = librosa.feature.melspectrogram(
+        y=waveform, sr=front.sample_rate, **{k: v for k, v in parameters.items() if k != "sample_rate"}
+    )
+    np.testing.assert_allclose(front.compute(waveform), librosa.power_to_db(picture), rtol=0, atol=2e-3)
+    assert front.compute(waveform).shape == front.shape(3.0)
+
+
+@pytest.mark.parametrize(("rate", "bands"), [(22050, 128), (44100, 96), (1600, 20)])
+def test_mel_bands_are_librosas(rate, bands):
+    expected = librosa.mel_frequencies(bands + 2, fmin=0, fmax=rate / 2)
+    np.testing.assert_allclose(slaney_edges(rate, bands), expected, rtol=1e-12, atol=1e-9)
+    front = front_end("mel", sample_rate=rate, n_mels=bands)
+    np.testing.assert_allclose(front.band_hz, expected[1:-1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", signals(100, 0.1))
+def test_vggish_equals_torchvggish(kind):
+    waveform = signals(16000)[kind].astype(np.float32)
+    expected = vggish_input.waveform_to_examples(waveform.astype(np.float64), 16000, return_tensor=False)
+    computed = front_end("vggish").compute(waveform)
+    assert computed.dtype == np.float32
+    assert computed.flags.c_contiguous
+    assert computed.shape == expected.shape == (10, 96, 64)
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(vggish_examples(waveform, 16000), computed)
+
+
+def test_vggish_bands_peak_where_torchvggishs_do():
+    band_hz = front_end("vggish").band_hz
+    assert band_hz.shape == (64,)
+    mel = mel_features.hertz_to_mel(band_hz)
+    np.testing.assert_allclose(np.diff(mel), (mel[-1] - mel[0]) / 63, rtol=1e-9)
+    edges = mel_features.hertz_to_mel(np.array([125.0, 7500.0]))
+    np.testing.assert_allclose([2 * mel[0] - mel[1], 2 * mel[-1] - mel[-2]], edges, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_tone_lights_the_band_of_its_frequency(name):
+    front = front_end(name)
+    time = np.arange(3 * front.sample_rate) / front.sample_rate
+    for band in (20, 40, 60):
+        picture = front.compute(np.sin(2 * np.pi * front.band_hz[band] * time))
+        energy = picture.mean(axis=1) if name == "mel" else picture.mean(axis=(0, 1))
+        assert abs(int(energy.argmax()) - band) <= 1
+
+
+@given(seconds=st.floats(0.2, 4.0), time_pool=st.integers(1, 7))
+@settings(max_examples=30, deadline=None)
+@pytest.mark.parametrize("name", names())
+def test_shape_foretells_the_output(name, seconds, time_pool):
+    front = front_end(name, time_pool=time_pool)
+    waveform = np.random.default_rng(0).normal(0, 0.1, round(seconds * front.sample_rate))
+    assert front.compute(waveform).shape == front.shape(seconds)
+
+
+def test_time_pool_averages_neighbouring_frames():
+    waveform = signals(22050)["sweep"]
+    plain, pooled = front_end("mel").compute(waveform), front_end("mel", time_pool=4).compute(waveform)
+    assert pooled.shape == (128, 107)
+    for column in (0, 50, 106):
+        np.testing.assert_allclose(pooled[:, column], plain[:, 4 * column : 4 * column + 4].mean(axis=1), rtol=1e-5)
+
+    waveform = signals(16000)["sweep"]
+    plain, pooled = front_end("vggish").compute(waveform), front_end("vggish", time_pool=2).compute(waveform)
+    assert pooled.shape == (5, 96, 64)
+    frames = plain.reshape(-1, 64)
+    np.testing.assert_allclose(pooled.reshape(-1, 64), frames.reshape(480, 2, 64).mean(axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_frames_are_where_seconds_per_frame_says():
+    for name in names():
+        front = front_end(name, time_pool=2)
+        waveform = np.zeros(10 * front.sample_rate)
+        waveform[6 * front.sample_rate] = 1
+        frames = front.compute(waveform)
+        frames = frames.T if name == "mel" else frames.reshape(-1, 64)
+        loudest = frames.mean(axis=1).argmax()
+        assert loudest * front.seconds_per_frame == pytest.approx(6.0, abs=2 * front.seconds_per_frame)
+
+
+@pytest.mark.parametrize("name", names())
+def test_parameters_are_complete_and_fit_for_json(name):
+    front = front_end(name)
+    assert json.loads(json.dumps(front.parameters)) == front.parameters
+    assert {"version", "sample_rate", "n_fft", "hop_length", "n_mels", "time_pool"} <= front.parameters.keys()
+    assert front_end(name, time_pool=3).parameters != front.parameters
+    copy = pickle.loads(pickle.dumps(front))  # as it travels to a worker
+    assert copy == front
+    assert copy.parameters == front.parameters
+
+
+def test_unknown_names_and_values_say_what_there_is():
+    assert names() == list(FRONT_ENDS)
+    with pytest.raises(RepriseError, match=r"no front end is called 'cqt'; there are: mel, vggish"):
+        front_end("cqt")
+    with pytest.raises(RepriseError, match=r"front end mel has no parameter 'bands'; it has: .*n_mels"):
+        front_end("mel", bands=96)
+    with pytest.raises(RepriseError, match=r"front end vggish has no parameter 'sample_rate'; it has: time_pool"):
+        front_end("vggish", sample_rate=22050)
+    for value in (0, -1, 1.5, "2", True):
+        with pytest.raises(RepriseError, match=r"time_pool is .*; give a whole number of at least 1"):
+            front_end("mel", time_pool=value)
+
+
+def test_waveform_shorter_than_a_window():
+    assert front_end("vggish").compute(np.ones(399)).shape == (0, 96, 64)
+    assert front_end("mel").compute(np.ones(1)).shape == (128, 1)
+
+
+@pytest.fixture(scope="module")
+def real_clip(published_data):
+    return published_data / "openmic-2018" / "sample" / "000046_3840.ogg"
+
+
+def test_real_clip(real_clip):
+    waveform = decode(real_clip, 22050, seconds=10.0)
+    picture = front_end("mel").compute(waveform)
+    assert picture.shape == (128, 431)
+    assert np.isfinite(picture).all()
+    expected = librosa.power_to_db(librosa.feature.melspectrogram(y=librosa.load(real_clip)[0]))
+    np.testing.assert_allclose(picture, expected, rtol=0, atol=1e-3)
+
+    waveform = decode(real_clip, 16000, seconds=10.0)
+    patches = front_end("vggish").compute(waveform)
+    assert patches.shape == (10, 96, 64)
+    assert np.isfinite(patches).all()
+    expected = vggish_input.waveform_to_examples(waveform.astype(np.float64), 16000, return_tensor=False)
+    np.testing.assert_allclose(patches, expected, rtol=0, atol=1e-4)
+
+
+def test_soxr_in_place_of_resampy_on_the_real_clip(real_clip):
+    """How far soxr's log-mel is from the one torchvggish makes of the same file with resampy."""
+    samples, rate = sf.read(real_clip)
+    expected = vggish_input.waveform_to_examples(samples, rate, return_tensor=False)
+    difference = np.abs(vggish_examples(samples.mean(axis=1), rate) - expected)
+    assert difference[..., :62].max() < 1e-3
+    assert difference[..., 62:].mean(axis=(0, 1)) == pytest.approx([0.02, 0.30], abs=0.01)
+    assert np.ptp(expected) == pytest.approx(8.1, abs=0.05)

@@ -1,0 +1,216 @@
+"""Figures: what they show, how they print, and that their bytes do not change."""
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from helpers import CLASSES, write_trials
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from harness.errors import RepriseError
+from harness.report import plots, style
+from harness.studies import study as studies
+from harness.studies.records import Record
+from harness.studies.study import Study
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return studies.load("openmic_transfer")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory, study: Study) -> list[Record]:
+    return write_trials(tmp_path_factory.mktemp("runs"), study, seeds=2, sizes=(30, 60))
+
+
+@dataclass
+class Labels:
+    """What `label_counts` needs of a corpus."""
+
+    name: str = "pocket-openmic"
+    classes: tuple[str, ...] = CLASSES
+    labels: np.ndarray = field(default_factory=lambda: np.random.default_rng(0).integers(0, 2, (50, 20)))
+    mask: np.ndarray = field(default_factory=lambda: np.random.default_rng(1).random((50, 20)) < 0.5)
+    clips: range = range(50)
+
+
+@pytest.fixture(scope="module")
+def figures(study: Study, records: list[Record]) -> dict[str, Figure]:
+    return {
+        "label_counts": plots.label_counts(Labels()),
+        "training_curves": plots.training_curves(study, records),
+        "per_class_f1": plots.per_class_f1(study, records),
+        "confusion": plots.confusion(study, records, "vggish_full"),
+        "scores": plots.scores(study, records, replicates=50),
+    }
+
+
+NAMES = ["label_counts", "training_curves", "per_class_f1", "confusion", "scores"]
+
+
+def draw(figure: Figure) -> None:
+    """Lay the figure out, so that its texts have places."""
+    with mpl.rc_context(plots.style()):
+        FigureCanvasAgg(figure).draw()
+
+
+def texts(figure: Figure) -> list[Text]:
+    """Every text that is drawn; the labels of ticks beyond an axis are not."""
+    draw(figure)
+    beyond = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        beyond |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in beyond]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_type_is_large_enough_and_nothing_is_cut_off(figures: dict[str, Figure], name: str) -> None:
+    figure = figures[name]
+    found = texts(figure)
+    assert min(t.get_fontsize() for t in found) >= 7
+    width, height = figure.canvas.get_width_height()
+    for text in found:
+        box = text.get_window_extent()
+        assert box.x0 >= -1, text
+        assert box.x1 <= width + 1, text
+        assert box.y0 >= -1, text
+        assert box.y1 <= height + 1, text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_classes_and_arms_do_not_overlap(figures: dict[str, Figure], name: str) -> None:
+    draw(figures[name])
+    for axes in figures[name].axes:
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [t.get_window_extent() for t in labels if t.get_text() and t.get_visible()]
+            for i, a in enumerate(boxes):
+                assert not any(a.shrunk(0.98, 0.98).overlaps(b.shrunk(0.98, 0.98)) for b in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_foot_says_what_the_numbers_stand_on(figures: dict[str, Figure], name: str) -> None:
+    foot = " ".join(figures[name].get_supxlabel().split())
+    for part in ("Corpus pocket-openmic", "profile pocket", "weights random", "2 seeds", "Not a replication"):
+        assert part in foot
+
+
+def test_label_counts_are_counted(figures: dict[str, Figure]) -> None:
+    corpus = Labels()
+    counts, share = figures["label_counts"].axes
+    present, absent = counts.containers
+    observed = corpus.mask.sum(axis=0)
+    np.testing.assert_array_equal(present.datavalues, (corpus.labels * corpus.mask).sum(axis=0))
+    np.testing.assert_array_equal(present.datavalues + absent.datavalues, observed)
+    np.testing.assert_allclose(share.containers[0].datavalues, 100 * observed / 50)
+    assert "mallet percussion" in [t.get_text() for t in counts.get_yticklabels()]
+    assert f"{corpus.mask.sum():,} of 1,000 labels observed" in figures["label_counts"].get_supxlabel()
+
+
+def test_curves_are_the_histories(figures: dict[str, Figure], records: list[Record]) -> None:
+    grid = np.array(figures["training_curves"].axes).reshape(3, 2)
+    record = next(r for r in records if (r.arm, r.condition, r.seed) == ("vggish_fc", "paper", 0))
+    history = record.history()
+    line, marker = grid[1, 1].lines[:2]
+    np.testing.assert_array_equal(line.get_xdata(), history["epoch"])
+    np.testing.assert_allclose(line.get_ydata(), history["valid_loss"])
+    assert list(marker.get_xdata()) == [record.data["best_epoch"]]
+    assert list(marker.get_ydata()) == [history["valid_loss"].min()]
+    legends = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in grid[0]]
+    assert [len(legend) for legend in legends] == [3 + 1, 4 + 1]
+
+
+def test_bars_are_means_over_seeds_of_the_best_arms(figures: dict[str, Figure], records: list[Record]) -> None:
+    axes = figures["per_class_f1"].axes[0]
+    assert len(axes.containers) == 2
+    for bars, arm in zip(axes.containers, ("resnet_full", "vggish_full"), strict=True):
+        found = [r for r in records if (r.arm, r.condition) == (arm, "paper")]
+        per_class = [r.data["metrics"]["test"]["per_class"] for r in found]
+        expected = np.mean([[scores[c]["f1_unmasked"] for c in CLASSES] for scores in per_class], axis=0)
+        np.testing.assert_allclose(bars.datavalues, expected)
+    support = records[0].data["metrics"]["test"]["per_class"]["accordion"]["support"]
+    assert axes.get_yticklabels()[0].get_text() == f"accordion ({support})"
+    clips = 60
+    chance = axes.collections[-1].get_segments()[0][0][0]
+    assert chance == pytest.approx(2 * support / (support + clips))
+
+
+def test_false_alarms_by_hand(tmp_path: Path, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = write_trials(tmp_path, study, conditions=("paper",), classes=("a", "b", "c"), sizes=(3, 4))[0]
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 1]])
+    probabilities = np.array([[0.9, 0.5, 0.1], [0.2, 0.8, 0.1], [0.7, 0.9, 0.9], [0.9, 0.1, 0.2]])
+    mask = np.ones((4, 3), bool)
+    mask[3, 2] = False  # nobody was asked: counts as absent
+    p = type(record.predictions("test"))(np.arange(4), labels, mask, probabilities)
+    monkeypatch.setattr(type(record), "predictions", lambda self, part: p)
+    expected = [[2 / 3, 1 / 2, 0 / 3], [1 / 1, 1, 1 / 2], [np.nan, np.nan, np.nan]]
+    np.testing.assert_allclose(plots.false_alarms([record], "test"), expected)
+    np.testing.assert_allclose(plots.false_alarms([record, record], "test"), expected)
+
+
+def test_confusion_shows_the_rates(figures: dict[str, Figure], records: list[Record]) -> None:
+    axes = figures["confusion"].axes[0]
+    found = [r for r in records if (r.arm, r.condition) == ("vggish_full", "paper")]
+    rates = 100 * plots.false_alarms(found, "test")
+    shown = axes.collections[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(shown.reshape(rates.shape), rates)
+    assert len(axes.patches) == len(CLASSES)
+    assert [t.get_text() for t in axes.get_yticklabels()][9] == "mallet percussion"
+
+
+def test_scores_show_ours_chance_and_the_papers(
+    figures: dict[str, Figure], study: Study, records: list[Record]
+) -> None:
+    panels = figures["scores"].axes
+    assert [axes.get_title() for axes in panels] == ["Macro F1", "Micro F1", "Jaccard"]
+    dots = [line for line in panels[1].lines if line.get_marker() == "o"]
+    found = [r for r in records if (r.arm, r.condition) == ("resnet_fc", "paper")]
+    mean = np.mean([r.data["metrics"]["test"]["f1_micro_unmasked"] for r in found])
+    assert dots[0].get_xdata()[0] == pytest.approx(mean)
+    assert len(dots) == len(study.arms)
+    paper = next(line for line in panels[1].lines if line.get_marker() == "|")
+    np.testing.assert_array_equal(paper.get_xdata(), [0.2913, 0.4242, 0.5461, 0.5673, 0.6118, 0.6384, 0.6407])
+    chance = next(line for line in panels[1].lines if line.get_linestyle() == ":")
+    assert 0 < chance.get_xdata()[0] < 0.5
+
+
+def test_colours_are_told_apart_in_grey() -> None:
+    for count in (2, 4):
+        grey = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in style.palette(count)]
+        assert (np.diff(grey) > 0.09).all()
+
+
+def test_files_are_the_same_twice_with_embedded_fonts(figures: dict[str, Figure], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        plots.save(figures["scores"], tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert pdf == (tmp_path / "b.pdf").read_bytes()
+    assert b"CreationDate" not in pdf
+    plain = pdf + b"".join(
+        zlib.decompressobj().decompress(stream) for stream in re.findall(rb"stream\r?\n(x.*?)endstream", pdf, re.DOTALL)
+    )
+    assert b"/FontFile2" in plain
+    assert b"/Type3" not in plain
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width == round(style.WIDTH * 150)
+
+
+def test_nothing_to_draw_is_an_error(study: Study, records: list[Record]) -> None:
+    masked = [r for r in records if r.condition == "masked"]
+    with pytest.raises(RepriseError, match="has a record under 'paper'; run it first"):
+        plots.training_curves(study, masked)
+    with pytest.raises(RepriseError, match="vggish_fc has no record under 'masked'"):
+        plots.confusion(study, [r for r in masked if r.arm == "resnet_fc"], "vggish_fc", condition="masked")
+    with pytest.raises(RepriseError, match="run the study first"):
+        plots.scores(study, [])
+    with pytest.raises(RepriseError, match="no condition"):
+        plots.per_class_f1(study, records, condition="nothing")

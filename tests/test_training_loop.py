@@ -1,0 +1,152 @@
+"""The fit loop: learns, stops, keeps the best, and goes on after a kill as if nothing had happened."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.errors import RepriseError
+from harness.training import Fit, fit, loop, masked_bce, predict
+
+ROWS = {"train": np.arange(0, 70), "valid": np.arange(70, 100)}
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
+
+
+def examples(nan_at: int | None = None) -> loop.Examples:
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(100, 8)).astype(np.float32)
+    labels = (inputs[:, :3] + 0.3 * generator.normal(size=(100, 3)) > 0).astype(np.uint8)
+    if nan_at is not None:
+        inputs[nan_at] = np.nan
+    return loop.Examples(inputs, labels, np.ones_like(labels, bool))
+
+
+def train(
+    folder, *, epochs=12, patience=10, rate=1e-2, data=None, on_epoch=lambda entry: None
+) -> tuple[nn.Module, Fit]:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    folder.mkdir(exist_ok=True)
+    result = fit(
+        model,
+        model,
+        data or examples(),
+        ROWS,
+        loss=partial(masked_bce, missing="negative"),
+        scores=lambda labels, probabilities, mask: {"accuracy": float(((probabilities >= 0.5) == labels).mean())},
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.1),
+        epochs=epochs,
+        patience=patience,
+        batch_size=16,
+        seed=4,
+        folder=folder,
+        name="an_arm",
+        on_epoch=on_epoch,
+    )
+    return model, result
+
+
+def test_it_learns_and_writes_a_line_per_epoch(tmp_path):
+    _, result = train(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert lines == result.history
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    assert lines[-1]["accuracy"] > 0.7
+    assert lines[0]["learning_rate"] == [1e-2]
+    assert lines[5]["learning_rate"] == [pytest.approx(1e-3)]
+
+
+def test_the_weights_kept_are_those_of_the_lowest_validation_loss(tmp_path):
+    model, result = train(tmp_path, epochs=40, rate=5e-2)
+    losses = [entry["valid_loss"] for entry in result.history]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    valid_loss, _ = predict(model, model, examples(), ROWS["valid"], loss=partial(masked_bce, missing="negative"))
+    assert valid_loss == pytest.approx(min(losses), abs=1e-7)
+
+
+def test_it_stops_when_patience_runs_out(tmp_path):
+    _, result = train(tmp_path, epochs=200, patience=3, rate=5e-2)
+    assert len(result.history) == result.best_epoch + 3
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 11])
+def test_a_run_broken_off_and_started_again_ends_bit_identical(tmp_path, stop_after):
+    class StopError(Exception):
+        pass
+
+    def stop(entry):
+        if entry["epoch"] == stop_after:
+            raise StopError
+
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(StopError):
+        train(tmp_path / "broken", on_epoch=stop)
+    seen = []
+    again, result = train(tmp_path / "broken", on_epoch=lambda entry: seen.append(entry["epoch"]))
+    assert seen == list(range(stop_after + 1, 13))
+    assert len(result.history) == 12
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_every_clip_is_seen_once_per_epoch_the_last_batch_too(tmp_path):
+    seen = []
+
+    class Spy(loop.Examples):
+        def batch(self, rows, device):
+            seen.extend(rows.tolist())
+            return super().batch(rows, device)
+
+    data = examples()
+    train(tmp_path, epochs=1, data=Spy(data.inputs, data.labels, data.mask))
+    assert sorted(seen) == list(range(100))
+
+
+def test_a_nan_loss_stops_with_arm_epoch_and_batch(tmp_path):
+    with pytest.raises(RepriseError, match=r"an_arm: the loss is nan in epoch 1, batch [1-5];"):
+        train(tmp_path, data=examples(nan_at=5))
+
+
+def test_a_nan_in_validation_stops_too(tmp_path):
+    with pytest.raises(RepriseError, match=r"an_arm: the validation loss is nan after epoch 1"):
+        train(tmp_path, data=examples(nan_at=80))
+
+
+def test_frozen_statistics_stand_still(tmp_path):
+    model = network()
+    before = model[1].running_mean.clone()
+    for parameter in model[1].parameters():
+        parameter.requires_grad_(False)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    settings = {
+        "loss": partial(masked_bce, missing="negative"),
+        "scores": lambda *_: {},
+        "optimizer": optimizer,
+        "scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 5),
+        "epochs": 1,
+        "patience": 1,
+        "batch_size": 16,
+        "seed": 0,
+        "name": "arm",
+    }
+    fit(model, model, examples(), ROWS, **settings, folder=tmp_path / "a", frozen_statistics=[model[1]])
+    assert torch.equal(model[1].running_mean, before)
+    fit(model, model, examples(), ROWS, **settings, folder=tmp_path / "b")
+    assert not torch.equal(model[1].running_mean, before)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    train(tmp_path, epochs=1)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["network"].pop("0.weight")
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(RepriseError, match="another network"):
+        train(tmp_path)
