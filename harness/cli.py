@@ -96,12 +96,11 @@ def data_status(name: Annotated[str, typer.Argument(help="A corpus or a network.
 
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(help="A published corpus, or a network for its weights.")]) -> None:
-    """Download a published corpus or a network's weights; says size and licence first, resumes if broken off."""
+    """Download a published corpus or weights; size and licence first, and a broken download goes on."""
     if name in model_weights.PUBLISHED:
         published = model_weights.PUBLISHED[name]
-        print(
-    """Download a published corpus or weights; size and licence first, and a broken download goes on."""
-        )
+        print(f"{published.title}\n  from {published.url}\n  to {published.path}")
+        print(f"  {published.megabytes} MB, {published.licence}; SHA-256 starts {published.hash_prefix}")
         model_weights.fetch(name)
     else:
         download.fetch(name)

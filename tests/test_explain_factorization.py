@@ -10,7 +10,7 @@ from torch import nn
 
 from harness.errors import RepriseError
 from harness.explain import class_means, concept_names, factorize, factorize_windows, pooled
-from harness.explain.factorization import _activations, _factorize
+from harness.explain.factorization import _activations, _cosines, _factorize
 from harness.models import resnet50
 from harness.models.vggish import Windows
 
@@ -111,6 +111,15 @@ def test_class_means_take_known_positives_only() -> None:
     means = class_means(vectors, labels, mask)
     np.testing.assert_allclose(means[:2], [[2, 3], [100, 100]])
     assert np.isnan(means[2]).all()
+
+
+def test_cosines_leave_out_what_all_classes_share() -> None:
+    means = np.array([[3.0, 1.0], [1.0, 3.0], [np.nan, np.nan]])
+    # Shared (2, 2); concept (3, 1) / sqrt(10) - (1, 1) / sqrt(2) against (1, -1) and (-1, 1), by hand.
+    np.testing.assert_allclose(
+        _cosines(np.array([[3.0, 1.0], [60.0, 20.0]]), means), [[0.9733, -0.9733, -1]] * 2, atol=1e-4
+    )
+    np.testing.assert_allclose(_cosines(np.array([[5.0, 5.0]]), means), [[0, 0, -1]], atol=1e-12)
 
 
 def test_names_come_best_first() -> None:

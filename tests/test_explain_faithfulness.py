@@ -80,6 +80,8 @@ def test_a_planted_difference_is_found_and_its_absence_too() -> None:
     assert better["interval"][0] > 0.05
     assert better["difference"] == pytest.approx(better["mean"] - better["reference"])
     assert better["interval"][0] < better["difference"] < better["interval"][1]
+    worse = compare(uniform - generator.normal(0.1, 0.05, 80), uniform, clips)
+    assert worse["interval"][1] < -0.05
     noise = generator.normal(0, 0.05, 80)
     alike = compare(uniform + noise - noise.mean(), uniform, clips)
     assert alike["interval"][0] < 0 < alike["interval"][1]

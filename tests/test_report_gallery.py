@@ -100,6 +100,8 @@ def test_heat_lies_where_the_map_is() -> None:
     rows, columns = np.nonzero(orange)
     assert columns.mean() == pytest.approx(box["left"] + 0.75 * box["width"], abs=3)
     assert columns.min() == pytest.approx(box["left"] + 0.5 * box["width"], abs=4)
+    below = box["top"] + box["height"] - (int(box["top"] + box["height"] / 2) + rows.max())
+    assert below == pytest.approx(np.ptp(rows), abs=4)  # the lower half of the panel is free
     assert len(rows) == pytest.approx(box["width"] / 2 * np.ptp(rows), rel=0.05)
 
 

@@ -136,8 +136,8 @@ def compare(
     -------
     dict
         ``mean`` and ``reference`` (mean shares), ``difference`` of the two, ``interval`` of the difference (low,
-        high; see `harness.metrics.uncertainty`), ``n`` pairs and ``clips`` used, and how many pairs are ``undefined`` (one of the
-        maps is zero everywhere) and left out. All but the counts are None if nothing is left.
+        high; see `harness.metrics.uncertainty`), ``n`` pairs and ``clips`` used, and how many pairs are
+        ``undefined`` (one of the maps is zero everywhere) and left out. All but the counts are None if nothing is left.
     """
     scores, reference = np.asarray(scores, float), np.asarray(reference, float)
     defined = ~(np.isnan(scores) | np.isnan(reference))
@@ -157,7 +157,7 @@ def compare(
         "mean": float(scores.mean()),
         "reference": float(reference.mean()),
         "difference": difference,
-        "interval": interval(difference, drawn, level),
+        "interval": interval(difference, drawn, level, bounds=(-1, 1)),
     } | counts
 
 
