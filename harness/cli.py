@@ -1,25 +1,40 @@
-"""The command ``reprise``."""
+"""The command ``reprise``.
+
+What is heavy to import (PyTorch, plotting) is imported where it is used, so that help and mistakes answer at once.
+"""
 
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
-from harness import __version__, corpora
-from harness.corpora import download
+from harness import __version__
 from harness.errors import RepriseError
-from harness.models import weights as model_weights
 from harness.parallel import cores
-from harness.report.build import build as build_report
-from harness.studies import executor, records
 from harness.studies import study as studies
 from harness.terminal import open_console
 
+
+class _Command(TyperGroup):
+    """Ends in one sentence, not in a traceback, on a user's mistake and on Ctrl-C."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RepriseError as error:
+            print(f"reprise: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("reprise: stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="reprise",
+    cls=_Command,
     help="Published studies of musical-instrument recognition, played again.",
     no_args_is_help=True,
     add_completion=False,
@@ -54,6 +69,9 @@ def _options(
 @app.command("list")
 def list_all() -> None:
     """Studies with their arms and conditions, and corpora: what is here, what is missing, how to get it."""
+    from harness import corpora
+    from harness.models import weights as model_weights
+
     for name in studies.names():
         study = studies.load(name)
         table = Table(title=f"{name}: {study.title} ({study.paper['year']})", title_justify="left")
@@ -67,12 +85,15 @@ def list_all() -> None:
             console.print(f"  condition {condition.name}{default}: {condition.note}", highlight=False)
         console.print()
     for name in corpora.names():
-        console.print(f"corpus {name}: {_corpus_status(name)}", highlight=False, soft_wrap=True)
+        first, *_ = _corpus_status(name).splitlines()
+        console.print(f"corpus {name}: {first}", highlight=False, soft_wrap=True)
     for name in model_weights.PUBLISHED:
         console.print(f"weights {name}: {_weights_status(name)}", highlight=False, soft_wrap=True)
 
 
 def _corpus_status(name: str) -> str:
+    from harness.corpora import download
+
     status = download.status(name)
     if status["here"]:
         return f"here ({status['folder']}, {status['audio_files']:,} audio files)"
@@ -82,6 +103,8 @@ def _corpus_status(name: str) -> str:
 
 
 def _weights_status(name: str) -> str:
+    from harness.models import weights as model_weights
+
     published = model_weights.PUBLISHED[name]
     if published.path.exists():
         return f"{published.title}, here ({published.path})"
@@ -91,12 +114,17 @@ def _weights_status(name: str) -> str:
 @data_app.command("status")
 def data_status(name: Annotated[str, typer.Argument(help="A corpus or a network.")]) -> None:
     """Say what of a corpus, or of a network's published weights, is here and how to get the rest."""
+    from harness.models import weights as model_weights
+
     print(_weights_status(name) if name in model_weights.PUBLISHED else _corpus_status(name))
 
 
 @data_app.command("fetch")
 def data_fetch(name: Annotated[str, typer.Argument(help="A published corpus, or a network for its weights.")]) -> None:
     """Download a published corpus or weights; size and licence first, and a broken download goes on."""
+    from harness.corpora import download
+    from harness.models import weights as model_weights
+
     if name in model_weights.PUBLISHED:
         published = model_weights.PUBLISHED[name]
         print(f"{published.title}\n  from {published.url}\n  to {published.path}")
@@ -113,6 +141,8 @@ def data_make(
     jobs: JobsOption = None,
 ) -> None:
     """Render a pocket corpus now rather than on first use."""
+    from harness import corpora
+
     if not name.startswith("pocket-"):
         raise RepriseError(f"{name} is not rendered but fetched: `reprise data fetch {name}`")
     corpus = corpora.load(_sized(name, size), jobs=jobs)
@@ -122,6 +152,8 @@ def data_make(
 @data_app.command("verify")
 def data_verify(name: Annotated[str, typer.Argument(help="A corpus.")]) -> None:
     """Check every audio file of a corpus against its published checksum."""
+    from harness.corpora import download
+
     result = download.verify(name)
     for kind in ("missing", "changed", "unlisted"):
         for path in result[kind]:
@@ -165,12 +197,18 @@ def run(
     report: Annotated[bool, typer.Option(help="Write tables, plots and the gallery at the end.")] = True,
 ) -> None:
     """Play a study again: train its arms, and end with the paper's tables beside ours."""
+    from harness.report.build import build as build_report
+    from harness.studies import executor
+
     chosen = studies.load(study)
     changes: dict[str, Any] = {}
     if corpus or size:
         changes["corpus"] = _sized(corpus or chosen.resolve(profile, chosen.conditions[0].name)["corpus"], size)
     if weights:
-        changes["weights"] = _weights(weights, {a.network for a in chosen.arms})
+        base = chosen.conditions[0].name
+        networks = dict.fromkeys(a.network for a in chosen.arms)
+        defaults = {n: chosen.resolve(profile, base, network=n)["weights"] for n in networks}
+        changes["weights"] = _weights(weights, defaults)
     where = _device(device)
     trials = executor.plan(
         chosen,
@@ -190,19 +228,19 @@ def run(
             build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
 
 
-def _weights(given: list[str], networks: set[str]) -> str | dict[str, str]:
+def _weights(given: list[str], defaults: dict[str, str]) -> str | dict[str, str]:
     """``--weights`` as the protocol holds it: one source for all networks, or one for each."""
     if given in (["published"], ["random"]):
         return given[0]
-    sources = dict.fromkeys(networks, "published")
+    sources = dict(defaults)
     for item in given:
-        network, equals, file = item.rpartition("=")
-        if not equals and len(networks) == 1:
-            network = next(iter(networks))
-        if network not in networks:
+        network, equals, file = item.partition("=")
+        if network not in sources and len(sources) == 1:
+            network, equals, file = next(iter(sources)), "=", item
+        if network not in sources or not equals:
             raise RepriseError(
-                f"--weights {item}: say for which network, as in --weights {sorted(networks)[0]}=FILE "
-                f"(this study has {', '.join(sorted(networks))})"
+                f"--weights {item}: say for which network, as in --weights {next(iter(sources))}=FILE "
+                f"(this study has {', '.join(sources)})"
             )
         sources[network] = file if file in ("published", "random") else str(Path(file).absolute())
     return sources
@@ -210,6 +248,8 @@ def _weights(given: list[str], networks: set[str]) -> str | dict[str, str]:
 
 def _device(name: str) -> str:
     """The device's name, checked."""
+    import torch
+
     if name not in ("auto", "cpu", "cuda"):
         raise RepriseError(f"there is no device {name!r}; choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
@@ -225,6 +265,9 @@ def report(
     jobs: JobsOption = None,
 ) -> None:
     """Write tables, plots and galleries again from the records; never trains."""
+    from harness.report.build import build as build_report
+    from harness.studies import records
+
     found = False
     for name in study or studies.names():
         chosen = studies.load(name)
@@ -239,6 +282,8 @@ def report(
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(help="A trial's folder, or any folder above trials.")]) -> None:
     """Check every stored file against its record and compute the metrics again from the predictions."""
+    from harness.studies import records
+
     found = sorted(path.parent for path in folder.rglob("record.json"))
     if not found:
         raise RepriseError(f"{folder} holds no finished trial (no record.json); run it to its end first")
@@ -249,12 +294,5 @@ def verify(folder: Annotated[Path, typer.Argument(help="A trial's folder, or any
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends in one sentence, not in a traceback."""
-    try:
-        app()
-    except RepriseError as error:
-        print(f"reprise: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("reprise: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    """Run the command."""
+    app()

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,18 +33,23 @@ def cores() -> int:
 
 
 def worker_context() -> multiprocessing.context.BaseContext:
-    """Start method of all workers: forked from a server that has the heavy imports done, where the system can."""
+    """Start method of all workers: forked from a server that has imported what we have, where the system can."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision", "harness.features"])
+    ours = [name for name in sys.modules if name.startswith(("harness.", "replications."))]
+    context.set_forkserver_preload(["torch", "torchvision", *sorted(ours)])
     return context
 
 
-def _start_worker(initializer: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _start_worker(
+    environment: dict[str, str], initializer: Callable[..., None] | None, arguments: tuple[Any, ...]
+) -> None:
     """First thing a worker does."""
     import torch  # not needed by the parent of a purely numerical map
 
+    os.environ.clear()  # the server it was forked from has the variables of its own start, such as REPRISE_HOME
+    os.environ.update(environment)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it stops its workers itself
     torch.set_num_threads(1)
@@ -88,7 +94,7 @@ def workers(
         jobs,
         mp_context=worker_context(),
         initializer=_start_worker,
-        initargs=(initializer, arguments),
+        initargs=(dict(os.environ), initializer, arguments),
         max_tasks_per_child=1 if fresh else None,
     )
     try:

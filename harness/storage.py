@@ -76,12 +76,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise RepriseError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
+        raise RepriseError(_cannot_write(path, error)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    return f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -108,7 +110,23 @@ def write_json(path: Path | str, value: Any) -> None:
     value
         Anything JSON can hold; NaN and infinity are refused.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes.
+
+    Parameters
+    ----------
+    value
+        Anything JSON can hold; NaN and infinity are refused.
+
+    Returns
+    -------
+    str
+        Indented JSON and a line end.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def sha256_of(path: Path | str) -> str:
@@ -159,7 +177,15 @@ def lock(path: Path | str) -> FileLock:
     -------
     FileLock
         A context manager.
+
+    Raises
+    ------
+    RepriseError
+        The folder cannot be made.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RepriseError(_cannot_write(path.parent, error)) from error
     return FileLock(path.with_name(path.name + ".lock"))

@@ -23,7 +23,7 @@ def open_console(*, errors: bool = False) -> Console:
         As wide as the terminal, or 100 columns where there is none.
     """
     stream = sys.stderr if errors else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else WIDTH)
+    return Console(stderr=errors, width=None if stream.isatty() else WIDTH)
 
 
 def progress() -> Progress:

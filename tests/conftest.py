@@ -21,3 +21,38 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test away from the user's caches and data."""
     monkeypatch.setenv("REPRISE_HOME", str(tmp_path / "reprise-home"))
     monkeypatch.delenv("REPRISE_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def pocket_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cache folder in which a pocket corpus of `trials.CLIPS` clips is rendered, once for all tests."""
+    from trials import POCKET
+
+    from harness import corpora
+
+    home = tmp_path_factory.mktemp("pocket-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRISE_HOME", str(home))
+        patch.delenv("REPRISE_DATA", raising=False)
+        corpora.load(POCKET)
+    return home
+
+
+@pytest.fixture
+def pocket(pocket_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a pocket corpus that is there already; features and activations of it are shared between tests."""
+    from trials import POCKET
+
+    monkeypatch.setenv("REPRISE_HOME", str(pocket_home))
+    return POCKET
+
+
+@pytest.fixture(scope="session")
+def played(pocket_home: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Two arms played through the command line, with their report; see `trials.play`."""
+    from trials import play
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRISE_HOME", str(pocket_home))
+        patch.delenv("REPRISE_DATA", raising=False)
+        return play(tmp_path_factory.mktemp("played"))

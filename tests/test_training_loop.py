@@ -150,3 +150,31 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     torch.save(state, tmp_path / "checkpoint.pt")
     with pytest.raises(RepriseError, match="another network"):
         train(tmp_path)
+
+
+def test_bfloat16_learns_nearly_the_same(tmp_path):
+    losses = {}
+    for bf16 in (False, True):
+        model = network()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        result = fit(
+            model,
+            model,
+            examples(),
+            ROWS,
+            loss=partial(masked_bce, missing="negative"),
+            scores=lambda *_: {},
+            optimizer=optimizer,
+            scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 5),
+            epochs=4,
+            patience=4,
+            batch_size=16,
+            seed=0,
+            folder=tmp_path / str(bf16),
+            name="arm",
+            bf16=bf16,
+        )
+        losses[bf16] = [entry["valid_loss"] for entry in result.history]
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert losses[True] != losses[False]  # autocast was really on
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)

@@ -79,7 +79,7 @@ def flops_per_clip(network: nn.Sequential, trainable: tuple[str, ...], shape: tu
     Parameters
     ----------
     network
-        A chain; only its shapes are used.
+        A chain; moved to the meta device, as only its shapes are used.
     trainable
         Names of the modules that learn.
     shape

@@ -16,7 +16,7 @@ import harness
 #: Packages whose version can move a result.
 PACKAGES = (
     *("grad-cam", "librosa", "numpy", "pandas", "pretty_midi", "safetensors", "scikit-learn", "scipy"),
-    *("soundfile", "soxr", "symusic", "torch", "torchvggish", "torchvision"),
+    *("soundfile", "soxr", "torch", "torchvggish", "torchvision"),
 )
 
 

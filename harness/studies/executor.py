@@ -68,10 +68,10 @@ def plan(
     chosen = [study.condition(name) for name in conditions] or [c for c in study.conditions if c.default]
     trials = []
     for condition in chosen:
-        protocol = study.resolve(profile, condition.name, changes)
         for arm in chosen_arms:
             if condition.arms and arm.name not in condition.arms:
                 continue
+            protocol = study.resolve(profile, condition.name, changes, network=arm.network)
             for seed in range(seeds):
                 label = trial.trial_label(study, arm.name, condition.name)
                 folder = runs / study.name / f"{protocol['corpus']}-{profile}" / label / f"seed-{seed}"
@@ -105,12 +105,18 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
     """
     waiting = [t for t in trials if not t.finished()]
     if waiting:
-        blueprints = {t.label: trial.build(t, trial.load_corpus(t))[0] for t in waiting if t.seed == waiting[0].seed}
+        _ = waiting[0].study.code  # before the first worker is forked: all of them have imported what we have by then
+        blueprints: dict[str, trial.Blueprint] = {}
         for t in waiting:  # features first, with all cores: every trial of a front end reads the same store
-            features.open_store(trial.load_corpus(t), blueprints[t.label].front_end, jobs=jobs, skip_bad=t.skip_bad)
+            if t.label in blueprints:
+                continue
+            corpus = trial.load_corpus(t)
+            blueprints[t.label], _ = trial.build(t, corpus)
+            blueprints[t.label].network.to("meta")  # its shapes are enough here, and all arms' weights fill gigabytes
+            features.open_store(corpus, blueprints[t.label].front_end, jobs=jobs, skip_bad=t.skip_bad)
         seconds = _expected_seconds(waiting, blueprints)
         _print_plan(trials, waiting, seconds, jobs, console)
-        _store_prefixes(waiting, jobs)
+        _store_prefixes(waiting, blueprints, jobs)
         _run(sorted(waiting, key=lambda t: -seconds[t.label]), jobs)
     else:
         console.print(f"All {len(trials)} trials are finished; nothing to train.")
@@ -170,16 +176,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _store_prefixes(waiting: Sequence[Trial], jobs: int) -> None:
+def _store_prefixes(waiting: Sequence[Trial], blueprints: Mapping[str, trial.Blueprint], jobs: int) -> None:
     """Compute every frozen part that the trials need, each network's in one pass."""
     groups: dict[tuple, list[Trial]] = {}
     for t in waiting:
         if t.protocol["batch_norm"] == "fixed":
-            key = (t.arm.network, t.seed, t.protocol["split"], str(t.protocol["weights"]))
-            groups.setdefault(key, []).append(t)
+            front_end, protocol = blueprints[t.label].front_end, t.protocol
+            inputs = (t.corpus, protocol["split"], front_end.name, str(front_end.parameters))
+            groups.setdefault((t.arm.network, t.seed, str(protocol["weights"]), *inputs), []).append(t)
     if not groups:
         return
-    total = len(groups) * len(trial.load_corpus(waiting[0]).clips)
+    total = sum(len(trial.load_corpus(group[0]).clips) for group in groups.values())
     with progress() as bar:
         task = bar.add_task("frozen layers, once per clip", total=total)
         _in_workers(_prefix_task, list(groups.values()), jobs, lambda rows: bar.advance(task, rows))
@@ -215,6 +222,7 @@ def _in_workers(task: Callable[[Any], Any], items: Sequence[Any], jobs: int, sho
     A failure does not stop the others; it is raised when they are done.
     """
     queue = worker_context().Queue()
+    queue.cancel_join_thread()  # a worker that was killed while it wrote may hold the queue's lock for ever
     listener = threading.Thread(target=_listen, args=(queue, show), daemon=True)
     listener.start()
     failures = []
@@ -232,7 +240,7 @@ def _in_workers(task: Callable[[Any], Any], items: Sequence[Any], jobs: int, sho
         ) from None
     finally:
         queue.put(_END)
-        listener.join()
+        listener.join(timeout=5)
     if failures:
         raise RepriseError("\n".join(dict.fromkeys(failures)))
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.errors import RepriseError
 from harness.metrics import multilabel
-from harness.storage import atomic_path, fingerprint, sha256_of, write_json
+from harness.storage import atomic_path, fingerprint, json_text, sha256_of, write_json
 
 PARTS = ("valid", "test")
 
@@ -232,7 +232,12 @@ def verify(folder: Path) -> Record:
     """
     record = read_record(folder)
     data = dict(record.data)
-    if data.pop("checksum", None) != fingerprint(data, length=64):
+    try:
+        as_written = (folder / "record.json").read_bytes() == json_text(data).encode()  # a blank is a byte, too
+        sound = data.pop("checksum", None) == fingerprint(data, length=64) and as_written
+    except ValueError:  # a number out of range
+        sound = False
+    if not sound:
         raise RepriseError(f"{folder / 'record.json'} was changed after it was written; run the trial again")
     for name, checksum in data["files"].items():
         path = folder / name
@@ -243,10 +248,11 @@ def verify(folder: Path) -> Record:
     recomputed = scores(record)
     for part, expected in data["metrics"].items():
         for metric in expected:
-            if not _close(expected[metric], recomputed[part][metric]):
+            value = recomputed.get(part, {}).get(metric)
+            if not _close(expected[metric], value):
                 raise RepriseError(
-                    f"{folder}: {metric} on {part} is recorded as {expected[metric]} "
-                    f"but comes out as {recomputed[part][metric]}; the metrics have changed since"
+                    f"{folder}: {metric} on {part} is recorded as {expected[metric]} but comes out as {value}: "
+                    "the record or the metrics have changed since; run the trial again"
                 )
     return record
 

@@ -134,7 +134,9 @@ class Study:
         """
         return _named(self.conditions, name, f"condition of {self.name}")
 
-    def resolve(self, profile: str, condition: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def resolve(
+        self, profile: str, condition: str, changes: Mapping[str, Any] | None = None, *, network: str | None = None
+    ) -> dict[str, Any]:
         """The protocol as it will be followed.
 
         Parameters
@@ -145,6 +147,8 @@ class Study:
             Name of a condition.
         changes
             The user's own changes; they come after the profile's and before the condition's.
+        network
+            Name of the network it will be followed for: a profile's table ``network`` may hold entries for each.
 
         Returns
         -------
@@ -158,7 +162,9 @@ class Study:
         """
         if profile not in self.profiles:
             raise RepriseError(f"{self.name} has no profile {profile!r}; choose one of {', '.join(self.profiles)}")
-        settings = _merge(self.protocol, self.profiles[profile])
+        own = dict(self.profiles[profile])
+        by_network = own.pop("network", {})
+        settings = _merge(_merge(self.protocol, own), by_network.get(network, {}))
         return _merge(_merge(settings, changes or {}), self.condition(condition).changes)
 
 
@@ -243,5 +249,6 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     """`base` with `changes` laid over it, table by table."""
     merged = dict(base)
     for key, value in changes.items():
-        merged[key] = _merge(base[key], value) if isinstance(base.get(key), Mapping) else value
+        both = isinstance(base.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(base[key], value) if both else value
     return merged

@@ -15,7 +15,7 @@ from harness.corpora import Corpus, Split
 from harness.errors import RepriseError
 from harness.features import FrontEnd, Store
 from harness.models import chain, count_parameters, freeze, frozen, split_frozen, trainable_parameters, weights
-from harness.storage import cache_home, fingerprint, write_json
+from harness.storage import cache_home, fingerprint, lock, write_json
 from harness.studies import environment, records
 from harness.studies.study import Arm, Condition, Study
 from harness.training import loop
@@ -112,9 +112,9 @@ class Trial:
         """
         path = self.folder / "trial.json"
         if path.exists():
-            theirs, ours = records.read_json(path), self.identity()
-            if different := sorted(k for k in _flat(ours) if _flat(theirs).get(k) != _flat(ours)[k]):
-                changes = ", ".join(f"{k}: {_flat(theirs).get(k)!r}, now {_flat(ours)[k]!r}" for k in different)
+            theirs, ours = _flat(records.read_json(path)), _flat(self.identity())
+            if different := sorted(k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)):
+                changes = ", ".join(f"{k}: {theirs.get(k)!r}, now {ours.get(k)!r}" for k in different)
                 raise RepriseError(
                     f"{self.folder} holds a trial with another protocol ({changes}); "
                     "choose another folder with --runs, or remove it"
@@ -271,7 +271,7 @@ def store_prefixes(trials: Sequence[Trial], *, on_rows: Callable[[int], None] = 
     Parameters
     ----------
     trials
-        Of the same network, weights, seed, split and corpus.
+        Of the same network, weights, seed, split, corpus and front end.
     on_rows
         Called with the number of clips done since the last call.
 
@@ -337,8 +337,15 @@ def run(trial: Trial, *, on_epoch: Callable[[dict[str, Any]], None] = lambda ent
     RepriseError
         The loss is not finite, the folder holds another trial, a file cannot be written, weights are absent.
     """
-    if trial.finished():
-        return records.read_record(trial.folder)
+    with lock(trial.folder):  # a second process that wants the same trial waits, and finds it finished
+        if trial.finished():
+            return records.read_record(trial.folder)
+        for leftover in trial.folder.glob(".*.part"):  # of a run that was killed while it wrote
+            leftover.unlink()
+        return _run(trial, on_epoch)
+
+
+def _run(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> records.Record:
     device = torch.device(trial.device)
     clock = _Clock()
     corpus = load_corpus(trial)
@@ -347,7 +354,8 @@ def run(trial: Trial, *, on_epoch: Callable[[dict[str, Any]], None] = lambda ent
     inputs = open_inputs(trial, blueprint.front_end, corpus)
     prefix = prefix_of(trial, blueprint, start, inputs)
     if prefix is not None:
-        store_prefixes([trial])
+        if not prefix.folder.exists():
+            store_prefixes([trial])
         array, statistics = frozen.read_activations(prefix.folder)
         network.load_state_dict(statistics, strict=False)
         forward = frozen.after(network, prefix.cut)
@@ -464,6 +472,7 @@ def restore(record: records.Record, study: Study) -> tuple[Blueprint, Trial]:
         seed=data["seed"],
         protocol=data["protocol"],
         folder=record.folder,
+        skip_bad=bool(data["inputs"]["left_out"]),
     )
     blueprint, _ = build(trial, load_corpus(trial))
     loop.load_learned(blueprint.network, loop.read_learned(record.folder / "best.safetensors"))
@@ -477,7 +486,7 @@ def _resident(array: np.ndarray, device: torch.device) -> np.ndarray | torch.Ten
         return array
     resident = torch.empty(array.shape, dtype=torch.float32, device=device)
     for start in range(0, len(array), 256):
-        resident[start : start + 256] = torch.from_numpy(np.ascontiguousarray(array[start : start + 256]))
+        resident[start : start + 256] = torch.from_numpy(np.array(array[start : start + 256]))
     return resident
 
 

@@ -139,15 +139,14 @@ def fit(
     Raises
     ------
     RepriseError
-        The loss is not finite, or a file cannot be written.
+        The loss is not finite, the checkpoint found is damaged, or a file cannot be written.
     """
-    device = next(network.parameters()).device
     checkpoint_path, best_path = folder / "checkpoint.pt", folder / "best.safetensors"
     history: list[dict[str, Any]] = []
     best = {"epoch": 0, "loss": float("inf")}
 
     if checkpoint_path.exists():
-        state = torch.load(checkpoint_path, map_location=device, weights_only=True)
+        state = _read_checkpoint(checkpoint_path)
         load_learned(network, state["network"])
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
@@ -198,13 +197,30 @@ def fit(
             "history": history,
             "best": best,
         }
-        with atomic_path(checkpoint_path) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+        # The checkpoint comes last: whatever a kill leaves undone before it, the same epoch does again.
         write_text(folder / "history.jsonl", "".join(json.dumps(e, allow_nan=False) + "\n" for e in history))
+        with atomic_path(checkpoint_path) as temporary:
+            _write_checkpoint(temporary, state)
         on_epoch(entry)
 
     load_learned(network, read_learned(best_path))
     return Fit(best["epoch"], history)
+
+
+def _write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    torch.serialization.set_crc32_options(False)  # two thirds of the time of writing; being whole is the rename's task
+    try:
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # torch's word for a write that failed
+        raise OSError("not all of it could be written") from error
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and torch raise a dozen kinds of their own
+        raise RepriseError(f"{path} is damaged; remove the trial's folder and run it again") from error
 
 
 def _train_epoch(

@@ -32,6 +32,8 @@ GALLERY_CLIPS, SCORED_CLIPS = 8, 120
 #: Training clips that class means are taken over: enough for a mean, soon done on any corpus.
 MEAN_CLIPS = 500
 CONCEPTS = 5
+#: Of the sound in the gallery, in Hz.
+SOUND_RATE = 44_100
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,22 @@ class Explained:
         return [explain.scale(maps, shape) if len(maps) else np.zeros((0, *shape), np.float32) for maps in raw]
 
 
+@dataclass(frozen=True)
+class Truth:
+    """Where an instrument can be heard in a clip.
+
+    Parameters
+    ----------
+    mask : ndarray (bands, frames), bool
+        Bins that its stem fills.
+    sounding : ndarray (frames,), bool
+        Frames in which it sounds.
+    """
+
+    mask: np.ndarray
+    sounding: np.ndarray
+
+
 def as_picture(features_of_clip: np.ndarray) -> np.ndarray:
     """Lay out what a network takes as one spectrogram.
 
@@ -138,7 +156,7 @@ def choose_clips(predictions: Sequence[Predictions], threshold: float, count: in
     threshold
         From which a class is predicted.
     count
-        How many.
+        How many, or all if there are fewer.
 
     Returns
     -------
@@ -155,7 +173,7 @@ def choose_clips(predictions: Sequence[Predictions], threshold: float, count: in
     chosen: list[int] = []
     shown = np.zeros(first.labels.shape[1], int)
     kinds = [np.flatnonzero(kind) for kind in (right, wrong, several)] + [np.arange(len(first.keys))]
-    for turn in range(count):
+    for turn in range(min(count, len(first.keys))):
         for kind in kinds[turn % 3 :]:
             candidates = [row for row in kind if row not in chosen]
             if candidates:
@@ -172,7 +190,7 @@ def view(
     row: int,
     outcomes: Sequence[gallery.Outcome],
     means: np.ndarray | None,
-    truth: Mapping[str, "Truth"],
+    truth: Mapping[str, Truth],
 ) -> gallery.View:
     """One clip as one network takes it, with its maps and concepts.
 
@@ -231,7 +249,12 @@ def view(
 
 
 def write_gallery(
-    explained: Sequence[Explained], corpus: Corpus, folder: Path, *, caption: Mapping[str, str], jobs: int | None = None
+    explained: Sequence[Explained],
+    truths: Sequence[Mapping[tuple[int, str], Truth]],
+    corpus: Corpus,
+    folder: Path,
+    *,
+    caption: Mapping[str, str],
 ) -> Path:
     """Write the gallery of explained test clips.
 
@@ -239,44 +262,40 @@ def write_gallery(
     ----------
     explained
         The networks, trained on the same split.
+    truths
+        As `find_truths` gives them.
     corpus
         Theirs.
     folder
         Where the page and the pictures go.
     caption
         What was run, by name.
-    jobs
-        Processes for rendering stems.
 
     Returns
     -------
     Path
         The page.
     """
-    predictions = [e.record.predictions("test") for e in explained]
     threshold = explained[0].record.data["protocol"]["threshold"]
-    chosen = choose_clips(predictions, threshold, GALLERY_CLIPS)
-    row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
-    rows = [row_of[predictions[0].keys[i]] for i in chosen]
-    sounding = _sounding(corpus, rows)
-    truths = [truth_of(corpus, e.front_end, sounding, jobs=jobs) for e in explained]
+    predictions = [e.record.predictions("test") for e in explained]
     means = [_class_means(e, corpus) if e.windows else None for e in explained]
+    position = {key: i for i, key in enumerate(predictions[0].keys)}
     entries = []
-    for i, row in zip(chosen, rows, strict=True):
+    for row in _gallery_rows(explained, corpus):
+        clip = corpus.clips.iloc[row]
         views = []
         for e, p, mean, truth in zip(explained, predictions, means, truths, strict=True):
+            i = position[clip["key"]]
             columns = zip(corpus.classes, p.probabilities[i], p.labels[i], p.mask[i], strict=True)
             outcomes = [
-                gallery.Outcome(name, float(chance), bool(true), bool(observed), bool(chance >= threshold))
-                for name, chance, true, observed in columns
+                gallery.Outcome(name, float(probability), bool(true), bool(observed), bool(probability >= threshold))
+                for name, probability, true, observed in columns
             ]
             views.append(view(e, row, outcomes, mean, {name: t for (r, name), t in truth.items() if r == row}))
-        rate = 44_100
-        clip = corpus.clips.iloc[row]
         labels = [name for name, present in zip(corpus.classes, corpus.labels[row], strict=True) if present]
         title = ", ".join(labels).replace("_", " ") or "no instrument known"
-        waveform = features.decode(clip["path"], rate, seconds=corpus.seconds)
-        entries.append(gallery.Entry(str(clip["key"]), title, waveform, rate, views))
+        waveform = features.decode(clip["path"], SOUND_RATE, seconds=corpus.seconds)
+        entries.append(gallery.Entry(str(clip["key"]), title, waveform, SOUND_RATE, views))
     title = "What the networks listened to"
     return gallery.write_gallery(entries, folder, title=title, caption=caption, audio=corpus.pocket)
 
@@ -287,91 +306,95 @@ def _class_means(explained: Explained, corpus: Corpus) -> np.ndarray:
     return explain.class_means(vectors, corpus.labels[rows], corpus.mask[rows])
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Where an instrument can be heard in a clip.
+def find_truths(
+    explained: Sequence[Explained], corpus: Corpus, *, jobs: int | None = None
+) -> list[dict[tuple[int, str], Truth]]:
+    """Where each instrument can be heard in the test clips, from its stem through each network's front end.
 
     Parameters
     ----------
-    mask : ndarray (bands, frames), bool
-        Bins that its stem fills.
-    sounding : ndarray (frames,), bool
-        Frames in which it sounds.
-    """
-
-    mask: np.ndarray
-    sounding: np.ndarray
-
-
-def _sounding(corpus: Corpus, rows: Sequence[int]) -> list[tuple[int, str]]:
-    """Every instrument that sounds in the given clips, where that is known."""
-    if corpus.ground_truth is None:
-        return []
-    labels = pocket.full_labels(corpus.root)
-    return [(row, corpus.classes[c]) for row in rows for c in np.flatnonzero(labels[row])]
-
-
-def truth_of(
-    corpus: Corpus, front_end: FrontEnd, instruments: Sequence[tuple[int, str]], *, jobs: int | None = None
-) -> dict[tuple[int, str], Truth]:
-    """Where instruments can be heard, from their stems through a front end.
-
-    Parameters
-    ----------
+    explained
+        The networks, trained on the same split.
     corpus
-        A pocket corpus.
-    front_end
-        Of the network whose maps are to be scored.
-    instruments
-        Row of a clip and class.
+        Theirs.
     jobs
         Processes for rendering stems.
 
     Returns
     -------
-    dict of (int, str) to Truth
-        By row and class.
+    list of dict
+        Per network, by row of the clip and class: every instrument that sounds in the clips of the gallery and in
+        those that maps are scored on. Empty on a published corpus, where nobody knows.
     """
-    if not instruments:
-        return {}
+    if corpus.ground_truth is None:
+        return [{} for _ in explained]
+    rows = sorted({*_scored_rows(explained, corpus), *_gallery_rows(explained, corpus)})
+    labels = pocket.full_labels(corpus.root)
+    instruments = [(row, corpus.classes[c]) for row in rows for c in np.flatnonzero(labels[row])]
+    front_ends = tuple(e.front_end for e in explained)
     clips = corpus.clips
     tasks = [
-        (corpus.root, clips["key"].iloc[row], clips["path"].iloc[row], name, corpus.seconds, front_end)
+        (corpus.root, clips["key"].iloc[row], clips["path"].iloc[row], name, corpus.seconds, front_ends)
         for row, name in instruments
     ]
-    masks = parallel_map(_stem_mask, tasks, description=f"stems through {front_end.name}", jobs=jobs)
     activity, step = pocket.activity(corpus.root)
-    result = {}
-    for (row, name), mask in zip(instruments, masks, strict=True):
+    truths: list[dict[tuple[int, str], Truth]] = [{} for _ in explained]
+    found = parallel_map(_stem_masks, tasks, description="stems of the test clips", jobs=jobs)
+    for (row, name), masks in zip(instruments, found, strict=True):
         active = activity[row, corpus.classes.index(name)]
-        sounding = explain.frames_sounding(active, step, mask.shape[1], front_end.seconds_per_frame)
-        result[row, name] = Truth(mask, sounding)
-    return result
+        for truth, front_end, mask in zip(truths, front_ends, masks, strict=True):
+            sounding = explain.frames_sounding(active, step, mask.shape[1], front_end.seconds_per_frame)
+            truth[row, name] = Truth(mask, sounding)
+    return truths
 
 
-def _stem_mask(task: tuple[Path, str, str, str, float, FrontEnd]) -> np.ndarray:
-    """Bins that one stem fills; runs in a worker."""
-    root, key, path, name, seconds, front_end = task
+def _stem_masks(task: tuple[Path, str, str, str, float, tuple[FrontEnd, ...]]) -> list[np.ndarray]:
+    """Bins that one stem fills, for each front end; runs in a worker."""
+    root, key, path, name, seconds, front_ends = task
     waveform, rate = pocket.stem(root, key, name)
-    stem = front_end.compute(soxr.resample(waveform, rate, front_end.sample_rate))
-    mix = front_end.compute(features.decode(path, front_end.sample_rate, seconds=seconds))
-    if front_end.name == "vggish":
-        decibels = 20 / np.log(10)  # its magnitudes are natural logarithms, above a constant of 0.01
-        return explain.stem_mask(as_picture(stem) * decibels, as_picture(mix) * decibels, floor_db=-34)
-    return explain.stem_mask(as_picture(stem), as_picture(mix))
+    masks = []
+    for front_end in front_ends:
+        stem = as_picture(front_end.compute(soxr.resample(waveform, rate, front_end.sample_rate)))
+        mix = as_picture(front_end.compute(features.decode(path, front_end.sample_rate, seconds=seconds)))
+        if front_end.name == "vggish":
+            decibels = 20 / np.log(10)  # its magnitudes are natural logarithms, above a constant of 0.01
+            masks.append(explain.stem_mask(stem * decibels, mix * decibels, floor_db=-34))
+        else:
+            masks.append(explain.stem_mask(stem, mix))
+    return masks
 
 
-def score_maps(explained: Sequence[Explained], corpus: Corpus, *, jobs: int | None = None) -> pd.DataFrame:
+def _gallery_rows(explained: Sequence[Explained], corpus: Corpus) -> list[int]:
+    """Rows of the corpus that the gallery shows."""
+    predictions = [e.record.predictions("test") for e in explained]
+    chosen = choose_clips(predictions, explained[0].record.data["protocol"]["threshold"], GALLERY_CLIPS)
+    return _rows(corpus, predictions[0].keys[chosen])
+
+
+def _scored_rows(explained: Sequence[Explained], corpus: Corpus) -> list[int]:
+    """Rows of the corpus on which maps are scored: the test part, or an even sample of a large one."""
+    keys = explained[0].record.predictions("test").keys
+    return _rows(corpus, keys[:: -(-len(keys) // SCORED_CLIPS)])
+
+
+def _rows(corpus: Corpus, keys: np.ndarray) -> list[int]:
+    row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
+    return [row_of[key] for key in keys]
+
+
+def score_maps(
+    explained: Sequence[Explained], truths: Sequence[Mapping[tuple[int, str], Truth]], corpus: Corpus
+) -> pd.DataFrame:
     """Score every map of a sounding instrument on test clips of a pocket corpus.
 
     Parameters
     ----------
     explained
         The networks.
+    truths
+        As `find_truths` gives them.
     corpus
         A pocket corpus.
-    jobs
-        Processes for rendering stems.
 
     Returns
     -------
@@ -381,23 +404,16 @@ def score_maps(explained: Sequence[Explained], corpus: Corpus, *, jobs: int | No
         of the same network with random weights (``random_where_and_when``, ``random_when``).
     """
     table = []
-    for e in explained:
-        keys = e.record.predictions("test").keys[:: max(1, len(e.record.predictions("test").keys) // SCORED_CLIPS)]
-        row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
-        rows = [row_of[key] for key in keys]
-        sounding = _sounding(corpus, rows)
-        truth = truth_of(corpus, e.front_end, sounding, jobs=jobs)
-        numbers = {row: [corpus.classes.index(name) for r, name in sounding if r == row] for row in rows}
+    rows = _scored_rows(explained, corpus)
+    for e, truth in zip(explained, truths, strict=True):
         some = np.array(e.inputs[e.train[:64]], np.float32)
         blind = dataclasses.replace(e, network=explain.randomised(e.network, 0, some))
+        names = {row: [name for r, name in truth if r == row] for row in rows}
         for start in range(0, len(rows), 8):
             batch = rows[start : start + 8]
-            classes = [numbers[row] for row in batch]
-            for row, own, ours, theirs in zip(
-                batch, classes, e.maps(batch, classes), blind.maps(batch, classes), strict=True
-            ):
-                for number, heat, other in zip(own, ours, theirs, strict=True):
-                    name = corpus.classes[number]
+            classes = [[corpus.classes.index(name) for name in names[row]] for row in batch]
+            for row, ours, theirs in zip(batch, e.maps(batch, classes), blind.maps(batch, classes), strict=True):
+                for name, heat, other in zip(names[row], ours, theirs, strict=True):
                     known = truth[row, name]
                     random = explain.shares(other, known.mask, known.sounding)
                     table.append(

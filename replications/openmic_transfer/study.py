@@ -122,7 +122,8 @@ def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int 
         "Seed": ", ".join(dict.fromkeys(str(r.seed) for r in chosen)),
         "Arms": ", ".join(n.title for n in networks) + " (of each network the best by validation macro F1)",
     }
-    explanations.write_gallery(networks, corpus, folder / "gallery", caption=caption, jobs=jobs)
+    truths = explanations.find_truths(networks, corpus, jobs=jobs)
+    explanations.write_gallery(networks, truths, corpus, folder / "gallery", caption=caption)
     if corpus.ground_truth is None:
         return []
-    return [explanations.score_table(explanations.score_maps(networks, corpus, jobs=jobs), origin)]
+    return [explanations.score_table(explanations.score_maps(networks, truths, corpus), origin)]

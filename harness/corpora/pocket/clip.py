@@ -75,11 +75,11 @@ def taste(seed: int, artist: int) -> Taste:
         room=Room(
             seed=int(rng.integers(2**31)),
             decay=round(float(rng.uniform(0.2, 1.2)), 3),
-            wet=round(float(rng.uniform(-22, -9)), 2),
+            wet=round(float(rng.uniform(-24, -12)), 2),
             dull=round(float(rng.uniform(0.2, 0.8)), 3),
         ),
         loudness=float(rng.uniform(-24, -17)),
-        noise=float(rng.uniform(-56, -38)),
+        noise=float(rng.uniform(-58, -44)),
         patches={
             name: tuple(patches[i] for i in rng.permutation(len(patches))[:2]) for name, patches in CATALOGUE.items()
         },

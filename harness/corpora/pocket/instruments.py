@@ -85,7 +85,7 @@ CATALOGUE: dict[str, tuple[Patch, ...]] = {
     "flute": _patches({72: (74, 96), 73: (60, 91), 74: (67, 91), 75: (62, 88)}, "melody", "fast_melody", vibrato=15),
     "guitar": (
         *_patches({24: (40, 66), 25: (40, 72), 26: (40, 72), 27: (40, 72)}, "strum", "arpeggio"),
-        *_patches({29: (40, 72), 30: (40, 72)}, "riff", "melody", vibrato=10),
+        *_patches({29: (40, 72)}, "riff", "melody", vibrato=10),
     ),
     "mallet_percussion": _patches({9: (72, 96), 11: (55, 86), 12: (48, 84), 13: (65, 93)}, "fast_melody", "arpeggio"),
     "mandolin": _patches({25: (57, 88)}, "tremolo", courses=2),
@@ -95,8 +95,8 @@ CATALOGUE: dict[str, tuple[Patch, ...]] = {
         {64: (58, 84), 65: (50, 79), 66: (46, 74), 67: (38, 66)}, "melody", "fast_melody", vibrato=12
     ),
     "synthesizer": (
-        *_patches(dict.fromkeys((80, 81, 86, 87), (45, 81)), "melody", "arpeggio", "fast_melody"),
-        *_patches(dict.fromkeys((88, 90, 95), (45, 81)), "held_chords"),
+        *_patches(dict.fromkeys((80, 81, 87), (45, 81)), "melody", "arpeggio", "fast_melody"),
+        *_patches({90: (45, 81)}, "held_chords"),
     ),
     "trombone": _patches({57: (41, 69)}, "melody", "slow_melody"),
     "trumpet": _patches({56: (56, 84), 59: (56, 82)}, "melody", "fast_melody"),

@@ -9,7 +9,7 @@ from harness.corpora.pocket.clip import NAMES, PLAN, SPLIT, stream
 from harness.corpora.pocket.instruments import CLASSES
 
 #: Chances of one, two and three instruments in a clip.
-ENSEMBLES = (0.3, 0.48, 0.22)
+ENSEMBLES = (0.45, 0.4, 0.15)
 TEST_SHARE = 0.25
 
 _FIRST_WORDS = (

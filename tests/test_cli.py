@@ -1,0 +1,362 @@
+"""The command, as a user types it: what it says, what it writes, and how it ends."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from corpora_trees import make_tree
+from trials import CLIPS, POCKET, Played, reprise
+
+from harness import cli, corpora
+from harness.studies import records
+
+#: Fewest arguments of a run that trains one arm.
+ONE_ARM = ("--arm", "resnet_fc", "--condition", "paper")
+
+
+def fails(*arguments: str | Path) -> str:
+    """Run a command that is a user's mistake; the one sentence it ends with."""
+    result = reprise(*arguments)
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    _, prefix, said = f"\n{result.stderr}".partition("\nreprise: ")
+    assert prefix
+    return said.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["list", "data", "run", "report", "verify", "played again"]),
+        (["data", "--help"], ["status", "fetch", "make", "verify"]),
+        (
+            ["run", "--help"],
+            [
+                *("--corpus", "--size", "--profile", "--arm", "--condition", "--seeds", "--device", "--bf16"),
+                *("--jobs", "--weights", "--skip-bad", "--runs", "--out", "--no-report"),
+            ],
+        ),
+        (["report", "--help"], ["--runs", "--out", "never trains"]),
+        (["verify", "--help"], ["metrics again from the predictions"]),
+    ],
+)
+def test_help_names_every_option(arguments, words):
+    result = reprise(*arguments)
+    assert result.exit_code == 0
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", result.output).split())
+    for word in words:
+        assert word in text
+
+
+def test_nothing_typed_shows_the_help():
+    assert "Usage" in reprise().output
+
+
+def test_the_version():
+    assert re.fullmatch(r"reprise \d+\.\d+\.\d+\S*\n", reprise("--version").output)
+
+
+def test_the_list_has_studies_corpora_and_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    result = reprise("list")
+    assert result.exit_code == 0
+    text = result.output
+    for words in (
+        "openmic_transfer: Explainable CNN and Spectrogram Comparison",
+        "resnet_fc_layer4",
+        "15,005,716",
+        "condition masked: The loss counts only labels",
+        "condition official-split (only on request: --condition)",
+        "corpus openmic-2018: not here",
+        "`reprise data fetch openmic-2018`",
+        "corpus pocket-openmic: not here",
+        "weights resnet50: ResNet-50 trained on ImageNet (torchvision, IMAGENET1K_V1), not here: "
+        "`reprise data fetch resnet50` (98 MB, BSD-3-Clause)",
+        "weights vggish: ",
+    ):
+        assert words in text
+
+
+def test_data_status_of_what_is_not_here_says_how_to_get_it(tmp_path):
+    text = reprise("data", "status", "openmic-2018").output
+    folder = tmp_path / "reprise-home" / "data" / "openmic-2018"
+    assert text.startswith(f"not here ({folder}): `reprise data fetch openmic-2018`; ")
+    for words in ("about 2.6 GB to download", "CC BY 4.0", "MD5 e4ccf187e2bb5ab2e115416e8aafe7f4", "zenodo.org"):
+        assert words in text
+
+
+def test_data_status_make_and_verify_of_what_is_here(pocket, pocket_home):
+    folder = corpora.load(POCKET).root
+    assert reprise("data", "status", POCKET).output == f"here ({folder}, {CLIPS} audio files)\n"
+    assert reprise("data", "make", POCKET).output == f"{POCKET}: {CLIPS} clips in {folder}\n"
+    result = reprise("data", "verify", POCKET)
+    assert (result.exit_code, result.stdout) == (0, f"{POCKET}: all {CLIPS} audio files are as published\n")
+
+
+def test_data_verify_names_every_file_that_is_not_as_published(pocket_home, tmp_path, monkeypatch):
+    root = tmp_path / "data" / "openmic-2018"
+    make_tree(root)
+    monkeypatch.setenv("REPRISE_DATA", str(root.parent))
+    missing, changed = sorted(root.glob("audio/*/*.ogg"))[:2]
+    missing.unlink()
+    changed.write_bytes(changed.read_bytes()[:-1])
+    result = reprise("data", "verify", "openmic-2018")
+    assert result.exit_code == 1
+    assert f"missing: {missing.relative_to(root)}" in result.stdout
+    assert f"changed: {changed.relative_to(root)}" in result.stdout
+    assert "2 audio files of openmic-2018 are not as published; get sound copies" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["data", "status", "openmic"],
+            r"there is no corpus 'openmic': choose openmic-2018, pocket-openmic, or pocket-",
+        ),
+        (["data", "fetch", "pocket-openmic"], r"pocket-openmic is not downloaded but rendered: run `reprise data make"),
+        (
+            ["data", "make", "openmic-2018"],
+            r"openmic-2018 is not rendered but fetched: `reprise data fetch openmic-2018`",
+        ),
+        (["run", "opnmic"], r"there is no study 'opnmic'; there are .*openmic_transfer.*\(see `reprise list`\)"),
+        (["report", "opnmic"], r"there is no study 'opnmic'"),
+        (
+            ["run", "openmic-transfer", "--arm", "resnet"],
+            r"there is no arm of openmic_transfer named 'resnet'; there are",
+        ),
+        (
+            ["run", "openmic-transfer", "--condition", "x"],
+            r"there is no condition of openmic_transfer named 'x'; there",
+        ),
+        (
+            ["run", "openmic-transfer", "--profile", "x"],
+            r"openmic_transfer has no profile 'x'; choose one of paper, po",
+        ),
+        (["run", "openmic-transfer", "--corpus", "x"], r"there is no corpus 'x': choose openmic-2018"),
+        (["run", "openmic-transfer", "--device", "tpu"], r"there is no device 'tpu'; choose auto, cpu or cuda"),
+        (
+            ["run", "openmic-transfer", "--corpus", "openmic-2018", "--size", "100"],
+            r"--size belongs to pocket corpora; openmic-2018 has the size it was published with",
+        ),
+        (
+            ["run", "openmic-transfer", "--arm", "vggish_fc", "--condition", "moving-statistics"],
+            r"nothing to run: the conditions chosen do not apply to the arms chosen; see `reprise list`",
+        ),
+        (
+            ["run", "openmic-transfer", "--weights", "file.pth"],
+            r"--weights file\.pth: say for which network, as in --weights resnet50=FILE \(this study has resnet50, vg",
+        ),
+        (
+            ["run", "openmic-transfer", "--weights", "resnet=file.pth"],
+            r"--weights resnet=file.pth: say for which network",
+        ),
+        (["run", "openmic-transfer", "--weights", "vggish"], r"--weights vggish: say for which network"),
+    ],
+)
+def test_a_users_mistake_ends_in_one_sentence(arguments, message, tmp_path):
+    if arguments[0] != "data":
+        arguments = [*arguments, "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    said = fails(*arguments)
+    assert re.match(message, said), said
+    assert "\n" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "openmic-transfer", "--seeds", "0"], ["play"], ["run", "--x"]])
+def test_a_command_typed_wrong_shows_how_it_goes(arguments):
+    result = reprise(*arguments)
+    assert result.exit_code == 2
+    assert "Usage" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said():
+    said = fails("run", "openmic-transfer", "--device", "cuda")
+    assert said == "PyTorch finds no CUDA device here; run on the CPU with --device cpu"
+
+
+def test_the_paper_profile_without_the_data_names_the_command_and_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRISE_DATA", str(tmp_path / "data"))
+    said = fails("run", "openmic-transfer", "--corpus", "openmic-2018", "--profile", "paper", "--runs", tmp_path / "r")
+    assert said == (
+        f"openmic-2018 is not in {tmp_path / 'data' / 'openmic-2018'}: run `reprise data fetch openmic-2018`, "
+        "or set REPRISE_DATA to the folder that holds it"
+    )
+
+
+@pytest.fixture
+def published_tree(tmp_path, monkeypatch) -> Path:
+    """A tiny corpus in the published layout where the published one is looked for, and no weights."""
+    make_tree(tmp_path / "data" / "openmic-2018")
+    monkeypatch.setenv("REPRISE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "data" / "openmic-2018"
+
+
+@pytest.mark.parametrize(("arm", "network"), [("resnet_fc", "resnet50"), ("vggish_fc", "vggish")])
+def test_the_paper_profile_without_weights_names_the_ways_to_get_them(published_tree, tmp_path, arm, network):
+    said = fails("run", "openmic-transfer", "--profile", "paper", "--arm", arm, "--runs", tmp_path / "runs")
+    assert said.startswith(f"the published weights of {network} are not here ({tmp_path / 'torch'}")
+    assert said.endswith(
+        f"run `reprise data fetch {network}`, name a file with --weights {network}=FILE, "
+        "or train from random ones with --weights random"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"there is no weights file .*given\.pth; check the path given with --weights"),
+        (b"not weights", r".*given\.pth cannot be read as weights; give a state dict as \.pth or \.safetensors"),
+        ({"fc.weight": torch.zeros(20, 2048)}, r".*given\.pth holds the weights of another network \("),
+    ],
+)
+def test_weights_files_that_cannot_be_used_are_said(published_tree, tmp_path, content, message):
+    path = tmp_path / "given.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    said = fails("run", "openmic-transfer", "--profile", "paper", *ONE_ARM, "--weights", f"resnet50={path}")
+    assert re.match(message, said), said
+
+
+def test_weights_of_one_network_leave_the_other_as_the_profile_says(pocket, tmp_path):
+    said = fails("run", "openmic-transfer", "--corpus", POCKET, "--arm", "resnet_fc", "--weights", "resnet50=no=file",
+                 "--runs", tmp_path)  # fmt: skip
+    assert re.match(r"there is no weights file \S+/no=file; ", said)
+    given = cli._weights(["vggish=published"], {"resnet50": "random", "vggish": "random"})
+    assert given == {"resnet50": "random", "vggish": "published"}
+    assert cli._weights(["a=b.pth"], {"only": "published"}) == {"only": str(Path("a=b.pth").absolute())}
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("REPRISE_HOME", str(tmp_path / "file" / "home"))
+    said = fails("data", "make", "pocket-openmic")
+    assert re.search(r"cannot write .*/file/home/.*: .*choose another folder", said), said
+
+
+def test_verify_of_a_folder_without_trials(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert fails("verify", folder) == f"{folder} holds no finished trial (no record.json); run it to its end first"
+
+
+def test_report_without_records(tmp_path):
+    said = fails("report", "--runs", tmp_path / "runs")
+    assert said == f"there are no finished trials under {tmp_path / 'runs'}; make some with `reprise run STUDY`"
+
+
+def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
+    out = played.out / "openmic_transfer" / f"{POCKET}-pocket"
+    for table in ("table_I", "table_II", "table_III", "table_IV", "masked_test", "explanations_test"):
+        for suffix in (".csv", ".md", ".tex"):
+            assert (out / f"{table}{suffix}").stat().st_size > 100
+    for figure in ("label_counts", "scores", "training_curves", "per_class_f1", "confusion_resnet_fc",
+                   "confusion_vggish_fc"):  # fmt: skip
+        assert (out / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert "Not a replication of the published values" in page
+    for linked in re.findall(r"\]\(([^)]+)\)", page):
+        assert (out / linked).is_file(), linked
+    gallery = (out / "gallery" / "index.html").read_text(encoding="utf-8")
+    assert gallery.count("<audio") >= 8
+    assert len(list((out / "gallery").glob("*.png"))) == 16  # eight clips, two networks
+    assert "Table III: ResNet-50 on the test part, ours beside the paper's" in played.output
+
+
+def test_the_numbers_of_the_tables_are_those_of_the_records(played: Played):
+    out = played.out / "openmic_transfer" / f"{POCKET}-pocket"
+    found = {r.arm: r for r in records.find_records(played.runs)}
+    assert set(found) == {"resnet_fc", "vggish_fc"}
+    for table, part in (("I", "valid"), ("II", "valid"), ("III", "test"), ("IV", "test")):
+        rows = pd.read_csv(out / f"table_{table}.csv")
+        assert set(rows["corpus"]) == {POCKET}
+        assert set(rows["part"]) == {part}
+        ours = rows.dropna(subset="ours_paper")
+        assert len(ours) == 3
+        for row in ours.itertuples():
+            assert row.ours_paper == pytest.approx(found[row.arm].data["metrics"][part][row.metric], abs=1e-6)
+            assert row.ours_paper_low <= row.ours_paper <= row.ours_paper_high
+            assert row.parameters == found[row.arm].data["parameters"]["trainable"]
+    with open(out / "table_III.csv", encoding="utf-8", newline="") as file:
+        published = {(row["arm"], row["metric"]): row["published"] for row in csv.DictReader(file)}
+    assert published["resnet_full", "f1_macro_unmasked"] == "0.5433"
+
+
+def test_the_report_can_be_written_again_and_has_the_same_numbers(played: Played, pocket, tmp_path):
+    result = reprise("report", "--runs", played.runs, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    first = {path.relative_to(played.out): path for path in sorted(played.out.rglob("*")) if path.is_file()}
+    again = {path.relative_to(tmp_path): path for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    assert first.keys() == again.keys()
+    for name, path in first.items():
+        if name.suffix in (".csv", ".md", ".tex", ".png"):
+            assert path.read_bytes() == again[name].read_bytes(), name
+
+
+def test_verify_finds_every_trial_sound_until_a_byte_changes(played: Played, tmp_path):
+    result = reprise("verify", played.runs)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(re.fullmatch(r"sound: \S+/seed-0  \(test macro F1 0\.\d{4}\)", line) for line in lines)
+    copy = shutil.copytree(played.runs, tmp_path / "runs")
+    path = next(copy.rglob("predictions.npz"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert fails("verify", copy) == f"{path} was changed after the record was written; run the trial again"
+
+
+def test_a_run_with_another_protocol_in_the_same_folder_is_refused(played: Played, pocket):
+    said = fails("run", "openmic-transfer", "--corpus", POCKET, *ONE_ARM, "--runs", played.runs, "--bf16")
+    assert re.search(r"resnet_fc/seed-0 holds a trial with another protocol \(bf16: False, now True\); choose ", said)
+
+
+def test_bad_audio_stops_the_run_with_a_list_unless_it_is_to_be_left_out(pocket_home, tmp_path, monkeypatch):
+    root = tmp_path / "data" / "openmic-2018"
+    with monkeypatch.context() as patch:
+        patch.setenv("REPRISE_HOME", str(pocket_home))
+        whole = corpora.load(POCKET)
+    shutil.copytree(whole.root, root, ignore=shutil.ignore_patterns("ground_truth", "vggish"))
+    monkeypatch.setenv("REPRISE_DATA", str(root.parent))
+    split = whole.split("random-80-15-5").rows
+    bad = {part: whole.clips["key"].iloc[rows[0]] for part, rows in split.items()}
+    paths = {part: root / "audio" / key[:3] / f"{key}.ogg" for part, key in bad.items()}
+    paths["train"].write_bytes(paths["train"].read_bytes()[:20_000])
+    paths["valid"].unlink()
+    paths["test"].write_text("not audio")
+    folders = ("--runs", tmp_path / "runs", "--out", tmp_path / "out")
+    run = ("run", "openmic-transfer", "--corpus", "openmic-2018", *ONE_ARM, *folders)
+
+    said = fails(*run)
+    assert said.startswith(f"3 of {CLIPS} audio files of openmic-2018 cannot be used; put sound copies in their place,")
+    assert "or use --skip-bad" in said
+    for key in bad.values():
+        assert f"\n  {key} " in said
+    assert not (tmp_path / "runs").exists()
+
+    result = reprise(*run, "--skip-bad")
+    assert result.exit_code == 0, result.output
+    (record,) = records.find_records(tmp_path / "runs")
+    records.verify(record.folder)
+    left_out = record.data["inputs"]["left_out"]
+    assert set(left_out) == set(bad.values())
+    assert "missing" in left_out[bad["valid"]] or "no such file" in left_out[bad["valid"]]
+    assert record.data["split"]["sizes"] == {part: len(rows) - 1 for part, rows in split.items()}
+    for part in records.PARTS:
+        assert bad[part] not in record.predictions(part).keys
+    out = tmp_path / "out" / "openmic_transfer" / "openmic-2018-pocket"
+    assert (out / "gallery" / "index.html").is_file()
+    assert not (out / "explanations_test.csv").exists()  # where the instruments sound is not known
+    assert "Not a replication of the published values: those come from profile paper, published weights." in (
+        (out / "README.md").read_text(encoding="utf-8")
+    )
