@@ -114,8 +114,8 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
             blueprints[t.label], _ = trial.build(t, corpus)
             blueprints[t.label].network.to("meta")  # its shapes are enough here, and all arms' weights fill gigabytes
             features.open_store(corpus, blueprints[t.label].front_end, jobs=jobs, skip_bad=t.skip_bad)
-        seconds = _expected_seconds(waiting, blueprints)
-        _print_plan(trials, waiting, seconds, jobs, console)
+        seconds, prefix_seconds = _expected_seconds(waiting, blueprints)
+        _print_plan(trials, waiting, seconds, prefix_seconds, jobs, console)
         _store_prefixes(waiting, blueprints, jobs)
         _run(sorted(waiting, key=lambda t: -seconds[t.label]), jobs)
     else:
@@ -123,31 +123,45 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
     return [records.read_record(t.folder) for t in trials]
 
 
-def _expected_seconds(waiting: Sequence[Trial], blueprints: Mapping[str, trial.Blueprint]) -> dict[str, float]:
-    """Expected time of each kind of trial, by label."""
+def _expected_seconds(
+    waiting: Sequence[Trial], blueprints: Mapping[str, trial.Blueprint]
+) -> tuple[dict[str, float], float]:
+    """Expected time of each kind of trial, by label, and of all frozen parts that are to be stored first."""
     rate = cost.measure_rate(torch.device(waiting[0].device))
-    seconds = {}
+    seconds: dict[str, float] = {}
+    prefixes: dict[tuple[str, int], float] = {}
     for t in waiting:
         if t.label in seconds:
             continue
         corpus = trial.load_corpus(t)
         sizes = {part: len(rows) for part, rows in corpus.split(t.protocol["split"]).rows.items()}
         blueprint = blueprints[t.label]
+        stored = t.protocol["batch_norm"] == "fixed"
+        flops = cost.flops_per_clip(blueprint.network, t.arm.trainable, blueprint.front_end.shape(corpus.seconds))
+        if stored:  # the arms of a network share one pass, as long as the longest of them
+            for seed in {other.seed for other in waiting}:
+                longest = prefixes.get((t.arm.network, seed), 0.0)
+                prefixes[t.arm.network, seed] = max(longest, flops[0] * len(corpus.clips) / rate.flops)
         seconds[t.label] = cost.training_seconds(
-            cost.flops_per_clip(blueprint.network, t.arm.trainable, blueprint.front_end.shape(corpus.seconds)),
+            flops,
             t.arm.parameters,
             train_clips=sizes["train"],
             evaluation_clips=sizes["valid"],
             epochs=t.protocol["epochs"],
             batch_size=t.protocol["batch_size"],
-            stored_prefix=t.protocol["batch_norm"] == "fixed",
+            stored_prefix=stored,
             rate=rate,
         )
-    return seconds
+    return seconds, sum(prefixes.values())
 
 
 def _print_plan(
-    trials: Sequence[Trial], waiting: Sequence[Trial], seconds: Mapping[str, float], jobs: int, console: Console
+    trials: Sequence[Trial],
+    waiting: Sequence[Trial],
+    seconds: Mapping[str, float],
+    prefix_seconds: float,
+    jobs: int,
+    console: Console,
 ) -> None:
     """Say what will be done and how long it takes at most."""
     first = waiting[0]
@@ -159,8 +173,9 @@ def _print_plan(
     for label in dict.fromkeys(t.label for t in waiting):
         those = [t for t in waiting if t.label == label]
         table.add_row(label, f"{those[0].arm.parameters:,}", str(len(those)), _duration(seconds[label] * len(those)))
+    table.add_row("frozen layers, once per clip", "", "", _duration(prefix_seconds))
     console.print(table)
-    total = sum(seconds[t.label] for t in waiting) / jobs
+    total = (sum(seconds[t.label] for t in waiting) + prefix_seconds) / jobs
     done = len(trials) - len(waiting)
     console.print(
         f"{len(waiting)} trials to run{f', {done} already done' if done else ''}; "

@@ -1,8 +1,9 @@
 """A trial: one arm under one condition with one seed, from stored features to a record."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,6 @@ class Inputs:
     split: Split
     store: Store
     rows: Mapping[str, np.ndarray]
-    durations: dict[str, float] = field(default_factory=dict)
 
 
 def open_inputs(trial: Trial, front_end: FrontEnd, corpus: Corpus, *, jobs: int | None = None) -> Inputs:
@@ -247,7 +247,8 @@ def prefix_of(trial: Trial, blueprint: Blueprint, start: Mapping[str, Any], inpu
     names, _ = split_frozen(blueprint.network, trial.arm.trainable)
     if not names or trial.protocol["batch_norm"] == "moving":
         return None
-    key = fingerprint({**_prefix_key(trial, start, inputs), "cut": names[-1]})
+    weights_sha256 = _checksum(blueprint.network, names)
+    key = fingerprint({**_prefix_key(trial, start, inputs), "cut": names[-1], "weights_sha256": weights_sha256})
     folder = cache_home() / "activations" / inputs.corpus.name / f"{trial.arm.network}-{names[-1]}-{key}"
     return Prefix(trial, names[-1], folder)
 
@@ -265,7 +266,18 @@ def _prefix_key(trial: Trial, start: Mapping[str, Any], inputs: Inputs) -> dict[
     }
 
 
-def store_prefixes(trials: Sequence[Trial], *, on_rows: Callable[[int], None] = lambda rows: None) -> dict[str, float]:
+def _checksum(network: nn.Sequential, stages: Sequence[str]) -> str:
+    """SHA-256 of some stages' parameters: random ones change with torch's generator and our initialisation."""
+    digest = hashlib.sha256()
+    prefixes = tuple(f"{stage}." for stage in stages)
+    for name, parameter in network.named_parameters():
+        if name.startswith(prefixes):
+            digest.update(name.encode())
+            digest.update(parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def store_prefixes(trials: Sequence[Trial], *, on_rows: Callable[[int], None] = lambda rows: None) -> None:
     """Compute the frozen parts that several trials of one network and seed need, in one pass over the clips.
 
     Parameters
@@ -274,13 +286,7 @@ def store_prefixes(trials: Sequence[Trial], *, on_rows: Callable[[int], None] = 
         Of the same network, weights, seed, split, corpus and front end.
     on_rows
         Called with the number of clips done since the last call.
-
-    Returns
-    -------
-    dict
-        Seconds it took, under ``"seconds"``.
     """
-    started = time.perf_counter()
     corpus = load_corpus(trials[0])
     cuts: dict[str, Path] = {}
     for trial in trials:
@@ -298,7 +304,6 @@ def store_prefixes(trials: Sequence[Trial], *, on_rows: Callable[[int], None] = 
             manifest=_prefix_key(trials[0], start, inputs),
             on_rows=on_rows,
         )
-    return {"seconds": time.perf_counter() - started}
 
 
 def load_corpus(trial: Trial) -> Corpus:
@@ -388,6 +393,8 @@ def _run(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> records.Re
         on_epoch=on_epoch,
     )
     clock.lap("train")
+    # After a resume, what earlier sessions spent on their epochs counts too.
+    clock.seconds["train"] = max(clock.seconds["train"], round(sum(entry["seconds"] for entry in fit.history), 3))
     parts = {}
     for part in records.PARTS:
         rows = inputs.rows[part]
