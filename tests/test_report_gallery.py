@@ -290,3 +290,9 @@ def test_the_page_plays_in_a_browser(tmp_path: Path, browser: tuple[Callable, li
     assert len([url for url in requests if url.startswith("file")]) == 1
     complaints = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
     assert [r for r in reported if r.get("method") in complaints] == []
+
+
+def test_pictures_of_an_earlier_gallery_are_removed(tmp_path):
+    (tmp_path / "000001_1-some-network.png").write_bytes(b"of an earlier gallery")
+    write_gallery([], tmp_path, title="Nothing", caption={"Corpus": "none"})
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]

@@ -68,7 +68,7 @@ def _write_figures(study: Study, records: Sequence[Record], out: Path) -> dict[s
     figures = {
         "label_counts": (
             plots.label_counts(corpus),
-            "Labels: present, absent, and never asked about (the paper's Fig. 1)",
+            "Labels: present, absent, and never asked about",
         ),
         "scores": (plots.scores(study, records), "Every arm with its interval, chance, and the paper's values"),
     }
@@ -89,6 +89,8 @@ def _write_figures(study: Study, records: Sequence[Record], out: Path) -> dict[s
                 plots.confusion(study, records, arm, condition=condition),
                 f"What {arm} hears when an instrument plays ({title})",
             )
+    for earlier in out.glob("confusion_*"):  # of arms that were the best of earlier records
+        earlier.unlink()
     for name, (figure, _) in figures.items():
         style.save(figure, out / name)
     return {name: text for name, (_, text) in figures.items()}

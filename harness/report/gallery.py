@@ -90,7 +90,7 @@ def write_gallery(
     entries
         The clips, in the order to show them.
     folder
-        Where ``index.html`` and a PNG per clip and network go.
+        Where ``index.html`` and a PNG per clip and network go; PNGs of an earlier gallery there are removed.
     title
         The page's title.
     caption
@@ -142,4 +142,7 @@ def write_gallery(
         known=any(m.sounding is not None for e in entries for v in e.views for m in v.maps),
     )
     write_text(folder / "index.html", page)
+    for earlier in folder.glob("*.png"):  # of a gallery of other clips or networks
+        if earlier.name not in written:
+            earlier.unlink()
     return folder / "index.html"

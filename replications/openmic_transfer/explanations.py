@@ -218,7 +218,8 @@ def view(
     heat_maps = []
     for number, heat in zip(shown, maps, strict=True):
         known = truth.get(classes[number])
-        share = explain.shares(heat, known.mask, known.sounding) if known else {}
+        # A map that is zero everywhere points nowhere: it has no share.
+        share = explain.shares(heat, known.mask, known.sounding) if known and heat.any() else {}
         heat_maps.append(
             gallery.HeatMap(
                 classes[number],
