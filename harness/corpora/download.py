@@ -54,6 +54,7 @@ def fetch(name: str, root: Path | str | None = None) -> Path:
         raise RepriseError(f"{name} is not downloaded but rendered: run `reprise data make {name}`")
     folder = entry.folder(Path(root).expanduser() if root is not None else None, None).absolute()
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with lock(folder):
             if entry.missing(folder):
                 _fetch(name, entry, folder)
