@@ -31,7 +31,7 @@ def tiny(weights: np.ndarray) -> nn.Sequential:
     model = nn.Sequential(
         OrderedDict(
             conv=nn.Conv2d(1, 2, 1, bias=False),
-            norm=nn.BatchNorm2d(2, eps=0),
+            norm=nn.BatchNorm2d(2, eps=1e-12),
             pool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
             fc=nn.Linear(2, len(weights), bias=False),
