@@ -54,7 +54,7 @@ def fetch(name: str, root: Path | str | None = None) -> Path:
         raise RepriseError(f"{name} is not downloaded but rendered: run `reprise data make {name}`")
     folder = entry.folder(Path(root).expanduser() if root is not None else None, None).absolute()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)  # the lock would, too, but could not name REPRISE_DATA
         with lock(folder):
             if entry.missing(folder):
                 _fetch(name, entry, folder)

@@ -26,7 +26,7 @@ class Rate:
     Parameters
     ----------
     flops
-        Floating-point operations of a convolution.
+        Floating-point operations of a whole network.
     bytes
         Bytes moved by element-wise work.
     """

@@ -129,7 +129,7 @@ def _expected_seconds(
     """Expected time of each kind of trial, by label, and of all frozen parts that are to be stored first."""
     rate = cost.measure_rate(torch.device(waiting[0].device))
     seconds: dict[str, float] = {}
-    prefixes: dict[tuple[str, int], float] = {}
+    passes: dict[str, float] = {}
     for t in waiting:
         if t.label in seconds:
             continue
@@ -139,9 +139,8 @@ def _expected_seconds(
         stored = t.protocol["batch_norm"] == "fixed"
         flops = cost.flops_per_clip(blueprint.network, t.arm.trainable, blueprint.front_end.shape(corpus.seconds))
         if stored:  # the arms of a network share one pass, as long as the longest of them
-            for seed in {other.seed for other in waiting}:
-                longest = prefixes.get((t.arm.network, seed), 0.0)
-                prefixes[t.arm.network, seed] = max(longest, flops[0] * len(corpus.clips) / rate.flops)
+            one_pass = flops[0] * len(corpus.clips) / rate.flops
+            passes[t.arm.network] = max(one_pass, passes.get(t.arm.network, 0.0))
         seconds[t.label] = cost.training_seconds(
             flops,
             t.arm.parameters,
@@ -152,7 +151,7 @@ def _expected_seconds(
             stored_prefix=stored,
             rate=rate,
         )
-    return seconds, sum(prefixes.values())
+    return seconds, sum(passes.values()) * len({t.seed for t in waiting})
 
 
 def _print_plan(
