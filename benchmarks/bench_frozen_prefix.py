@@ -17,7 +17,7 @@ import torch
 
 from harness.models import freeze, frozen, split_frozen
 from harness.studies import study
-from harness.studies.trial import frozen_stages
+from harness.studies.networks import frozen_stages
 from harness.training import loop
 
 #: Clips of an epoch of the plain loop, of which a third is only looked at; the stored one is so fast that it gets more.

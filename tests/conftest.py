@@ -1,5 +1,6 @@
 """What every test module shares."""
 
+import io
 import os
 from pathlib import Path
 
@@ -56,3 +57,20 @@ def played(pocket_home: Path, tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("REPRISE_HOME", str(pocket_home))
         patch.delenv("REPRISE_DATA", raising=False)
         return play(tmp_path_factory.mktemp("played"))
+
+
+@pytest.fixture(scope="session")
+def finished(pocket_home, tmp_path_factory) -> dict:
+    """One trial of the unfreezing study of each kind, finished: by label."""
+    from rich.console import Console
+    from trials import WITH_PREFIX, cheap_trials
+
+    from harness.studies import executor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRISE_HOME", str(pocket_home))
+        runs = tmp_path_factory.mktemp("runs")
+        planned = cheap_trials(runs, *WITH_PREFIX)
+        planned += cheap_trials(runs, "resnet_fc", conditions=["moving-statistics"])
+        executor.execute(planned, jobs=2, console=Console(file=io.StringIO()))
+    return {t.label: t for t in planned}

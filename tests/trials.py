@@ -22,6 +22,10 @@ CHEAP = {
 }
 
 
+#: Arms whose first layers are frozen.
+WITH_PREFIX = ("resnet_fc", "vggish_fc", "vggish_fc_2emb")
+
+
 def cheap_trials(runs: Path, *arms: str, changes: Mapping[str, Any] | None = None, **settings: Any) -> list[Trial]:
     """Plan the arms under the paper's condition, or others, with `CHEAP` settings and `changes` to them."""
     settings = {"profile": "pocket", "conditions": ["paper"], **settings}

@@ -5,7 +5,7 @@ carries the SHA-256 of the other files and of itself, so that a single changed b
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,9 @@ class Record:
             return Predictions(*(file[f"{name}_{part}"] for name in ("keys", "labels", "mask", "probabilities")))
 
     def history(self) -> pd.DataFrame:
-        """One row per epoch."""
-        text = (self.folder / "history.jsonl").read_text(encoding="utf-8")
+        """One row per epoch; none for what is not trained in epochs."""
+        path = self.folder / "history.jsonl"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         return pd.DataFrame([json.loads(line) for line in text.splitlines()])
 
 
@@ -98,7 +99,9 @@ def write_predictions(folder: Path, parts: Mapping[str, Predictions]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def write_record(folder: Path, data: Mapping[str, Any]) -> Record:
+def write_record(
+    folder: Path, data: Mapping[str, Any], files: Sequence[str] = ("history.jsonl", "best.safetensors")
+) -> Record:
     """Score the stored predictions and write ``record.json`` with the checksums of all files and of itself.
 
     Parameters
@@ -107,6 +110,8 @@ def write_record(folder: Path, data: Mapping[str, Any]) -> Record:
         The trial's; the other files must be in place.
     data
         All but ``metrics``, ``files`` and ``checksum``.
+    files
+        Names of the files the record vouches for, beside the predictions.
 
     Returns
     -------
@@ -117,7 +122,7 @@ def write_record(folder: Path, data: Mapping[str, Any]) -> Record:
     data = {
         **data,
         "metrics": scores(record),
-        "files": {n: sha256_of(folder / n) for n in ("predictions.npz", "history.jsonl", "best.safetensors")},
+        "files": {n: sha256_of(folder / n) for n in ("predictions.npz", *files)},
     }
     data["checksum"] = fingerprint(data, length=64)
     write_json(folder / "record.json", data)

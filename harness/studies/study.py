@@ -3,7 +3,7 @@
 import importlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,20 +24,23 @@ class Arm:
         As in the paper's table.
     network
         Name of the network it trains.
+    parameters
+        How many parameters learn under the paper's front end; 0 for what has none.
     trainable
         Dotted names of the modules that learn; ``""`` is the whole network.
-    parameters
-        How many parameters learn under the paper's front end.
     published_parameters
         What the paper prints for them.
+    options
+        Whatever else its entry in ``study.toml`` says; the study's own code reads it.
     """
 
     name: str
     title: str
     network: str
-    trainable: tuple[str, ...]
     parameters: int
-    published_parameters: str
+    trainable: tuple[str, ...] = ("",)
+    published_parameters: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,12 @@ class Study:
         By the paper's number: title, network, split and where it stands.
     published
         One dict per printed value: table, arm, split, metric, value.
+    metric
+        Name of the main score: the one by which arms are ranked.
+    history
+        Names of the scores that are taken of the validation part after every epoch.
+    claims
+        What the paper says of its arms in words, one dict per claim.
     """
 
     name: str
@@ -103,6 +112,9 @@ class Study:
     arms: tuple[Arm, ...]
     tables: Mapping[str, Mapping[str, str]]
     published: tuple[Mapping[str, Any], ...]
+    metric: str
+    history: tuple[str, ...]
+    claims: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
@@ -111,7 +123,12 @@ class Study:
 
     @property
     def code(self) -> ModuleType:
-        """The study's ``study.py``: what must be code."""
+        """The study's ``study.py``: what must be code.
+
+        It gives ``expected(trials)``, ``prepare(trials, jobs=)`` and ``play(trials, on_epoch)`` for running, see
+        `harness.studies.networks`, and ``tables``, ``figures`` and ``explain`` for its report, see
+        `harness.report.build`.
+        """
         return importlib.import_module(f"replications.{self.name}.study")
 
     def arm(self, name: str) -> Arm:
@@ -148,7 +165,8 @@ class Study:
         changes
             The user's own changes; they come after the profile's and before the condition's.
         network
-            Name of the network it will be followed for: a profile's table ``network`` may hold entries for each.
+            Name of the network it will be followed for: the protocol's and a profile's table ``network`` may hold
+            entries for each, which come after those for all.
 
         Returns
         -------
@@ -162,9 +180,12 @@ class Study:
         """
         if profile not in self.profiles:
             raise RepriseError(f"{self.name} has no profile {profile!r}; choose one of {', '.join(self.profiles)}")
-        own = dict(self.profiles[profile])
-        by_network = own.pop("network", {})
-        settings = _merge(_merge(self.protocol, own), by_network.get(network, {}))
+        layers = (self.protocol, self.profiles[profile])
+        settings: dict[str, Any] = {}
+        for layer in layers:
+            settings = _merge(settings, {key: value for key, value in layer.items() if key != "network"})
+        for layer in layers:
+            settings = _merge(settings, layer.get("network", {}).get(network, {}))
         return _merge(_merge(settings, changes or {}), self.condition(condition).changes)
 
 
@@ -211,8 +232,8 @@ def load(name: str) -> Study:
             protocol=data["protocol"],
             profiles=data["profile"],
             conditions=tuple(_condition(key, value) for key, value in data["condition"].items()),
-            arms=tuple(Arm(**{**arm, "trainable": tuple(arm["trainable"])}) for arm in data["arm"]),
-            tables=data["table"],
+            arms=tuple(_arm(arm) for arm in data["arm"]),
+            tables=data.get("table", {}),
             published=tuple(
                 {
                     "table": entry["table"],
@@ -224,12 +245,22 @@ def load(name: str) -> Study:
                 for entry in published["values"]
                 for metric, value in zip(published["metrics"], entry["scores"], strict=True)
             ),
+            metric=data["scores"]["main"],
+            history=tuple(data["scores"]["history"]),
+            claims=tuple(data.get("claim", ())),
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise RepriseError(f"{path} cannot be understood: {type(error).__name__} {error}; mend it there") from error
     for row in study.published:
         study.arm(row["arm"])
     return study
+
+
+def _arm(data: Mapping[str, Any]) -> Arm:
+    own = {key: data[key] for key in ("name", "title", "network", "parameters", "published_parameters") if key in data}
+    if "trainable" in data:
+        own["trainable"] = tuple(data["trainable"])
+    return Arm(**own, options={key: value for key, value in data.items() if key not in own})
 
 
 def _condition(name: str, data: Mapping[str, Any]) -> Condition:

@@ -1,53 +1,21 @@
-"""A trial: one arm under one condition with one seed, from stored features to a record."""
+"""A trial: one arm under one condition with one seed, the unit of work that leaves a record."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from harness import corpora, features
+from harness import corpora
 from harness.corpora import Corpus, Split
 from harness.errors import RepriseError
-from harness.features import FrontEnd, Store
-from harness.models import chain, count_parameters, freeze, frozen, split_frozen, trainable_parameters, weights
-from harness.storage import cache_home, fingerprint, lock, write_json
+from harness.storage import lock, write_json
 from harness.studies import environment, records
 from harness.studies.study import Arm, Condition, Study
-from harness.training import loop
-
-
-@dataclass(frozen=True)
-class Blueprint:
-    """What a study's ``build`` gives the harness for one arm.
-
-    Parameters
-    ----------
-    network
-        Randomly initialised from torch's global generator; a chain of stages.
-    front_end
-        What turns audio into its input.
-    optimizer
-        Called with the network once its learning parameters are chosen.
-    scheduler
-        Called with the optimiser; stepped once per epoch.
-    loss
-        Sum and count of the losses of a batch.
-    scores
-        What to report of the validation part after each epoch.
-    """
-
-    network: nn.Sequential
-    front_end: FrontEnd
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
-    scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-    loss: loop.Loss
-    scores: loop.Scores
 
 
 @dataclass(frozen=True)
@@ -112,7 +80,8 @@ class Trial:
             The folder holds a trial of another protocol.
         """
         path = self.folder / "trial.json"
-        if path.exists():
+        begun = any((self.folder / name).exists() for name in ("record.json", "checkpoint.pt"))
+        if begun and path.exists():
             theirs, ours = _flat(records.read_json(path)), _flat(self.identity())
             if different := sorted(k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)):
                 changes = ", ".join(f"{k}: {theirs.get(k)!r}, now {ours.get(k)!r}" for k in different)
@@ -140,170 +109,60 @@ def trial_label(study: Study, arm: str, condition: str) -> str:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a trial starts from.
+class Outcome:
+    """What came of a trial: what a study's ``play`` gives, and its record is made of.
 
     Parameters
     ----------
-    corpus, split, store
-        The clips, their parts, their features.
+    split
+        The split it was trained on.
     rows
         Row numbers by part, without clips that were left out.
+    probabilities : dict of ndarray (n, c)
+        Of the classes, for the rows of ``"valid"`` and ``"test"``.
+    weights
+        Where the network started.
+    parameters
+        ``trainable`` and ``total``.
+    best_epoch, epochs
+        Whose weights were kept, and how many were run; None and 0 for what is not trained in epochs.
+    inputs
+        What it was trained on, with checksums; ``left_out`` names clips that were.
+    details
+        More entries for the record.
+    durations
+        Seconds by stage.
+    files
+        Names of the files in its folder that the record vouches for, beside the predictions.
     """
 
-    corpus: Corpus
     split: Split
-    store: Store
     rows: Mapping[str, np.ndarray]
-
-
-def open_inputs(trial: Trial, front_end: FrontEnd, corpus: Corpus, *, jobs: int | None = None) -> Inputs:
-    """Split and features of a trial; builds what is missing.
-
-    Parameters
-    ----------
-    trial
-        Which.
-    front_end
-        The arm's.
-    corpus
-        The trial's.
-    jobs
-        Processes for building features.
-
-    Returns
-    -------
-    Inputs
-        Ready to train on.
-    """
-    split = corpus.split(trial.protocol["split"])
-    store = features.open_store(corpus, front_end, jobs=jobs, skip_bad=trial.skip_bad)
-    rows = {part: numbers[store.ok[numbers]] for part, numbers in split.rows.items()}
-    for part, numbers in rows.items():
-        if not len(numbers):
-            raise RepriseError(f"the {part} part of {split.name} on {corpus.name} is empty; use a larger corpus")
-    return Inputs(corpus, split, store, rows)
-
-
-def build(trial: Trial, corpus: Corpus) -> tuple[Blueprint, dict[str, Any]]:
-    """Build an arm's network with its starting weights and its learning parameters chosen.
-
-    Parameters
-    ----------
-    trial
-        Which; its seed makes the random weights, the same for all arms of a network.
-    corpus
-        The trial's.
-
-    Returns
-    -------
-    blueprint : Blueprint
-        Network on the CPU.
-    weights : dict
-        Where they came from.
-    """
-    torch.manual_seed(trial.seed)
-    blueprint = trial.study.code.build(trial.arm, corpus, trial.protocol)
-    source = trial.protocol["weights"]
-    if isinstance(source, Mapping):
-        source = source[trial.arm.network]
-    description = weights.load(blueprint.network, trial.arm.network, source)
-    freeze(blueprint.network, trial.arm.trainable)
-    return blueprint, description
+    probabilities: Mapping[str, np.ndarray]
+    weights: Mapping[str, Any]
+    parameters: Mapping[str, int]
+    best_epoch: int | None
+    epochs: int
+    inputs: Mapping[str, Any]
+    durations: Mapping[str, float]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ("history.jsonl", "best.safetensors")
 
 
 @dataclass(frozen=True)
-class Prefix:
-    """The frozen part of one or more trials' network: same weights, same inputs, stored after the stage `cut`.
-
-    Parameters
-    ----------
-    trial
-        One of those that need it.
-    cut
-        Name of the last frozen stage.
-    folder
-        Its store.
-    """
-
-    trial: Trial
-    cut: str
-    folder: Path
-
-
-def prefix_of(trial: Trial, blueprint: Blueprint, start: Mapping[str, Any], inputs: Inputs) -> Prefix | None:
-    """The frozen part of a trial's network that can be run once per clip.
-
-    Parameters
-    ----------
-    trial, blueprint, start, inputs
-        The trial, its network, where its weights came from, what it starts from.
-
-    Returns
-    -------
-    Prefix or None
-        None if the first layers learn, or the condition lets the statistics of frozen layers move.
-    """
-    names, _ = split_frozen(blueprint.network, trial.arm.trainable)
-    if not names or trial.protocol["batch_norm"] == "moving":
-        return None
-    weights_sha256 = _checksum(blueprint.network, names)
-    key = fingerprint({**_prefix_key(trial, start, inputs), "cut": names[-1], "weights_sha256": weights_sha256})
-    folder = cache_home() / "activations" / inputs.corpus.name / f"{trial.arm.network}-{names[-1]}-{key}"
-    return Prefix(trial, names[-1], folder)
-
-
-def _prefix_key(trial: Trial, start: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
-    """What the activations of a network's frozen part depend on."""
-    random = start["kind"] == "random"
-    return {
-        "network": trial.arm.network,
-        "weights": {k: v for k, v in start.items() if k in ("kind", "sha256")},
-        "seed": trial.seed if random else None,
-        "statistics": inputs.split.checksum if random else None,
-        "features": inputs.store.manifest["array_sha256"],
-        "device": trial.device,
-    }
-
-
-def _checksum(network: nn.Sequential, stages: Sequence[str]) -> str:
-    """SHA-256 of some stages' parameters: random ones change with torch's generator and our initialisation."""
-    digest = hashlib.sha256()
-    prefixes = tuple(f"{stage}." for stage in stages)
-    for name, parameter in network.named_parameters():
-        if name.startswith(prefixes):
-            digest.update(name.encode())
-            digest.update(parameter.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def store_prefixes(trials: Sequence[Trial], *, on_rows: Callable[[int], None] = lambda rows: None) -> None:
-    """Compute the frozen parts that several trials of one network and seed need, in one pass over the clips.
+class Expected:
+    """How long work will take on one thread, in seconds.
 
     Parameters
     ----------
     trials
-        Of the same network, weights, seed, split, corpus and front end.
-    on_rows
-        Called with the number of clips done since the last call.
+        One trial, by label.
+    shared
+        What is done once for several trials, by what it is.
     """
-    corpus = load_corpus(trials[0])
-    cuts: dict[str, Path] = {}
-    for trial in trials:
-        blueprint, start = build(trial, corpus)
-        inputs = open_inputs(trial, blueprint.front_end, corpus)
-        if prefix := prefix_of(trial, blueprint, start, inputs):
-            cuts[prefix.cut] = prefix.folder
-    if cuts:
-        frozen.open_activations(
-            blueprint.network,
-            cuts,
-            inputs.store.array,
-            statistics_rows=inputs.rows["train"] if start["kind"] == "random" else None,
-            device=torch.device(trials[0].device),
-            manifest=_prefix_key(trials[0], start, inputs),
-            on_rows=on_rows,
-        )
+
+    trials: Mapping[str, float]
+    shared: Mapping[str, float]
 
 
 def load_corpus(trial: Trial) -> Corpus:
@@ -322,179 +181,80 @@ def load_corpus(trial: Trial) -> Corpus:
     return corpora.load(trial.corpus)
 
 
-def run(trial: Trial, *, on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None) -> records.Record:
-    """Train an arm, or go on training it, and write its record.
+def run(
+    trials: Sequence[Trial], *, on_epoch: Callable[[Trial, dict[str, Any]], None] = lambda trial, entry: None
+) -> list[records.Record]:
+    """Train trials, or go on training them, and write a record of each.
 
     Parameters
     ----------
-    trial
-        Which; if its record is there already, it is returned as it is.
+    trials
+        One, or several of one arm and condition that differ by their seeds; those whose record is there are not run.
     on_epoch
         Called after every epoch with its entry of the history.
 
     Returns
     -------
-    Record
-        The finished trial.
+    list of Record
+        In the order of the trials.
 
     Raises
     ------
     RepriseError
-        The loss is not finite, the folder holds another trial, a file cannot be written, weights are absent.
+        The loss is not finite, a folder holds another trial, a file cannot be written, weights are absent.
     """
-    with lock(trial.folder):  # a second process that wants the same trial waits, and finds it finished
-        if trial.finished():
-            return records.read_record(trial.folder)
-        for leftover in trial.folder.glob(".*.part"):  # of a run that was killed while it wrote
-            leftover.unlink()
-        return _run(trial, on_epoch)
+    with ExitStack() as stack:
+        for trial in sorted(trials, key=lambda t: t.folder):
+            stack.enter_context(lock(trial.folder))  # a second process that wants it waits, and finds it finished
+        waiting = [t for t in trials if not t.finished()]
+        for trial in waiting:
+            for leftover in trial.folder.glob(".*.part"):  # of a run that was killed while it wrote
+                leftover.unlink()
+            write_json(trial.folder / "trial.json", trial.identity())
+        if waiting:
+            for trial, outcome in waiting[0].study.code.play(waiting, on_epoch):
+                _write(trial, outcome)
+    return [records.read_record(t.folder) for t in trials]
 
 
-def _run(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> records.Record:
-    device = torch.device(trial.device)
-    clock = _Clock()
-    corpus = load_corpus(trial)
-    blueprint, start = build(trial, corpus)
-    network = blueprint.network
-    inputs = open_inputs(trial, blueprint.front_end, corpus)
-    prefix = prefix_of(trial, blueprint, start, inputs)
-    if prefix is not None:
-        if not prefix.folder.exists():
-            store_prefixes([trial])
-        array, statistics = frozen.read_activations(prefix.folder)
-        network.load_state_dict(statistics, strict=False)
-        forward = frozen.after(network, prefix.cut)
-    else:
-        array, forward = inputs.store.array, network
-    clock.lap("prepare")
-
-    write_json(trial.folder / "trial.json", trial.identity())
-    network.to(device, memory_format=torch.channels_last)
-    still = trial.protocol["batch_norm"] == "fixed"
-    optimizer = blueprint.optimizer(network)
-    examples = loop.Examples(_resident(array, device), corpus.labels, corpus.mask)
-    fit = loop.fit(
-        network,
-        forward,
-        examples,
-        inputs.rows,
-        loss=blueprint.loss,
-        scores=blueprint.scores,
-        optimizer=optimizer,
-        scheduler=blueprint.scheduler(optimizer),
-        epochs=trial.protocol["epochs"],
-        patience=trial.protocol["patience"],
-        batch_size=trial.protocol["batch_size"],
-        seed=trial.seed,
-        folder=trial.folder,
-        name=trial.label,
-        frozen_statistics=frozen_stages(network) if still else (),
-        bf16=trial.bf16,
-        on_epoch=on_epoch,
-    )
-    clock.lap("train")
-    # After a resume, what earlier sessions spent on their epochs counts too.
-    clock.seconds["train"] = max(clock.seconds["train"], round(sum(entry["seconds"] for entry in fit.history), 3))
-    parts = {}
-    for part in records.PARTS:
-        rows = inputs.rows[part]
-        _, probabilities = loop.predict(network, forward, examples, rows, bf16=trial.bf16)
-        keys = corpus.clips["key"].to_numpy(dtype=str)[rows]
-        parts[part] = records.Predictions(keys, corpus.labels[rows], corpus.mask[rows], probabilities)
+def _write(trial: Trial, outcome: Outcome) -> None:
+    """Predictions and record of a trial; its checkpoint is not needed any more."""
+    corpus, split = load_corpus(trial), outcome.split
+    keys = corpus.clips["key"].to_numpy(dtype=str)
+    parts = {
+        part: records.Predictions(keys[rows], corpus.labels[rows], corpus.mask[rows], outcome.probabilities[part])
+        for part in records.PARTS
+        for rows in [outcome.rows[part]]
+    }
     records.write_predictions(trial.folder, parts)
-    clock.lap("predict")
-    record = records.write_record(
+    device = torch.device(trial.device)
+    records.write_record(
         trial.folder,
         {
             "format": 1,
             **trial.identity(),
             "corpus": corpus.name,
-            "weights": start,
+            "weights": dict(outcome.weights),
             "split": {
-                "name": inputs.split.name,
-                "seed": inputs.split.seed,
-                "sizes": {part: len(rows) for part, rows in inputs.rows.items()},
-                "checksum": inputs.split.checksum,
-                "leakage": inputs.split.leakage,
+                "name": split.name,
+                "seed": split.seed,
+                "sizes": {part: len(rows) for part, rows in outcome.rows.items()},
+                "checksum": split.checksum,
+                "leakage": split.leakage,
             },
             "classes": list(corpus.classes),
-            "parameters": {"trainable": trainable_parameters(network), "total": count_parameters(network)},
-            "frozen_prefix": prefix.cut if prefix else None,
-            "best_epoch": fit.best_epoch,
-            "epochs": len(fit.history),
-            "durations": clock.seconds,
+            "parameters": dict(outcome.parameters),
+            **outcome.details,
+            "best_epoch": outcome.best_epoch,
+            "epochs": outcome.epochs,
+            "durations": dict(outcome.durations),
             "peak_memory_bytes": environment.peak_memory(device),
             "environment": environment.describe(device),
-            "inputs": {
-                "corpus": {"clips": len(corpus.clips), **corpus.facts},
-                "features": dict(inputs.store.manifest),
-                "left_out": dict(inputs.store.bad),
-            },
+            "inputs": {"corpus": {"clips": len(corpus.clips), **corpus.facts}, **outcome.inputs},
         },
+        files=outcome.files,
     )
-    (trial.folder / "checkpoint.pt").unlink()
-    return record
-
-
-def frozen_stages(network: nn.Sequential) -> list[nn.Module]:
-    """Stages in which nothing learns.
-
-    Parameters
-    ----------
-    network
-        With its learning parameters chosen.
-
-    Returns
-    -------
-    list of nn.Module
-        Those with parameters, none of which learns.
-    """
-    stages = [stage for _, stage in chain(network)]
-    return [s for s in stages if (p := list(s.parameters())) and not any(x.requires_grad for x in p)]
-
-
-def restore(record: records.Record, study: Study) -> tuple[Blueprint, Trial]:
-    """Rebuild a finished trial's network with its best weights, on the CPU, in evaluation mode.
-
-    Parameters
-    ----------
-    record
-        Of the trial.
-    study
-        The study it belongs to.
-
-    Returns
-    -------
-    blueprint : Blueprint
-        With the trained network.
-    trial : Trial
-        The trial.
-    """
-    data = record.data
-    trial = Trial(
-        study=study,
-        arm=study.arm(data["arm"]),
-        condition=study.condition(data["condition"]),
-        profile=data["profile"],
-        seed=data["seed"],
-        protocol=data["protocol"],
-        folder=record.folder,
-        skip_bad=bool(data["inputs"]["left_out"]),
-    )
-    blueprint, _ = build(trial, load_corpus(trial))
-    loop.load_learned(blueprint.network, loop.read_learned(record.folder / "best.safetensors"))
-    blueprint.network.eval()
-    return blueprint, trial
-
-
-def _resident(array: np.ndarray, device: torch.device) -> np.ndarray | torch.Tensor:
-    """The array on the device, if that is a GPU with room for it and as much again; else as it is."""
-    if device.type != "cuda" or 2 * array.nbytes > torch.cuda.mem_get_info(device)[0]:
-        return array
-    resident = torch.empty(array.shape, dtype=torch.float32, device=device)
-    for start in range(0, len(array), 256):
-        resident[start : start + 256] = torch.from_numpy(np.array(array[start : start + 256]))
-    return resident
+    (trial.folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -504,13 +264,22 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}".lstrip(".")).items()}
 
 
-class _Clock:
-    """Seconds per stage."""
+class Clock:
+    """Seconds per stage of a trial, in ``seconds``."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, name: str) -> None:
+    def lap(self, name: str, *, at_least: float = 0.0) -> None:
+        """Note the time since the last lap.
+
+        Parameters
+        ----------
+        name
+            Of the stage that ends here.
+        at_least
+            What is known to have been spent on it: after a resume, earlier sessions' epochs count too.
+        """
         now = time.perf_counter()
-        self.seconds[name], self._last = round(now - self._last, 3), now
+        self.seconds[name], self._last = round(max(now - self._last, at_least), 3), now

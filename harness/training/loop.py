@@ -1,4 +1,4 @@
-"""The fit loop: epochs over shuffled batches, selection by validation loss, a checkpoint after every epoch.
+"""The fit loop: epochs over shuffled batches, selection on the validation part, a checkpoint after every epoch.
 
 A run that is killed at any moment and started again ends with the very same weights as one never killed: all that is
 random in an epoch depends on the seed and the epoch alone, and the checkpoint holds the whole state between two epochs.
@@ -65,7 +65,7 @@ class Fit:
     Parameters
     ----------
     best_epoch
-        Epoch (from 1) with the lowest validation loss; the network holds its weights.
+        Epoch (from 1) with the best validation result; the network holds its weights.
     history
         One dict per epoch run.
     """
@@ -81,15 +81,16 @@ def fit(
     rows: Mapping[str, np.ndarray],
     *,
     loss: Loss,
-    scores: Scores,
+    scores: Scores | None,
     optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None,
     epochs: int,
-    patience: int,
+    patience: int | None,
     batch_size: int,
     seed: int,
     folder: Path,
     name: str,
+    drop_last: bool = False,
     frozen_statistics: Sequence[nn.Module] = (),
     bf16: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None,
@@ -109,15 +110,17 @@ def fit(
     loss
         Sum and count of the losses of a batch.
     scores
-        What to report of the validation part after each epoch.
+        What to report of the validation part after each epoch; None for the loss alone.
     optimizer, scheduler
-        Over the network's learning parameters; the scheduler is stepped once per epoch.
+        Over the network's learning parameters; the scheduler, if there is one, is stepped once per epoch.
     epochs
         Most epochs to run.
     patience
-        Epochs without a lower validation loss after which training stops.
+        Epochs without a lower validation loss after which training stops; None never to stop early.
     batch_size
-        Clips per step; the last, smaller batch of an epoch is used, not dropped.
+        Clips per step; the last, smaller batch of an epoch is used too.
+    drop_last
+        Whether it is left out instead: for losses that compare the clips of a batch with each other.
     seed
         Of the shuffling and of anything random in the network.
     folder
@@ -146,14 +149,15 @@ def fit(
     best = {"epoch": 0, "loss": float("inf")}
 
     if checkpoint_path.exists():
-        state = _read_checkpoint(checkpoint_path)
+        state = read_checkpoint(checkpoint_path)
         load_learned(network, state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
+        if scheduler is not None:
+            scheduler.load_state_dict(state["scheduler"])
         history, best = state["history"], state["best"]
 
     for epoch in range(len(history) + 1, epochs + 1):
-        if epoch - 1 - best["epoch"] >= patience and best["epoch"]:
+        if patience is not None and best["epoch"] and epoch - 1 - best["epoch"] >= patience:
             break
         started = time.perf_counter()
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -165,13 +169,19 @@ def fit(
             loss,
             optimizer,
             batch_size,
+            drop_last,
             (seed, epoch),
             frozen_statistics,
             bf16,
             name,
         )
-        scheduler.step()
-        valid_loss, probabilities = predict(network, forward, examples, rows["valid"], loss=loss, bf16=bf16)
+        if scheduler is not None:
+            scheduler.step()
+        if scores is None:
+            valid_loss, reported = _evaluate(network, forward, examples, rows["valid"], loss, batch_size, bf16), {}
+        else:
+            valid_loss, probabilities = predict(network, forward, examples, rows["valid"], loss=loss, bf16=bf16)
+            reported = scores(examples.labels[rows["valid"]], probabilities, examples.mask[rows["valid"]])
         if not np.isfinite(valid_loss):
             raise RepriseError(
                 f"{name}: the validation loss is {valid_loss} after epoch {epoch}; lower the learning rate"
@@ -180,7 +190,7 @@ def fit(
             "epoch": epoch,
             "train_loss": train_loss,
             "valid_loss": valid_loss,
-            **scores(examples.labels[rows["valid"]], probabilities, examples.mask[rows["valid"]]),
+            **reported,
             "learning_rate": rates,
             "seconds": round(time.perf_counter() - started, 3),
         }
@@ -193,30 +203,56 @@ def fit(
         state = {
             "network": learned,
             "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
+            "scheduler": scheduler.state_dict() if scheduler is not None else None,
             "history": history,
             "best": best,
         }
         # The checkpoint comes last: whatever a kill leaves undone before it, the same epoch does again.
         write_text(folder / "history.jsonl", "".join(json.dumps(e, allow_nan=False) + "\n" for e in history))
-        with atomic_path(checkpoint_path) as temporary:
-            _write_checkpoint(temporary, state)
+        write_checkpoint(checkpoint_path, state)
         on_epoch(entry)
 
     load_learned(network, read_learned(best_path))
     return Fit(best["epoch"], history)
 
 
-def _write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the state between two epochs, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    state
+        Tensors and plain values, nested.
+    """
     torch.serialization.set_crc32_options(False)  # two thirds of the time of writing; being whole is the rename's task
-    try:
-        with path.open("wb") as file:
-            torch.save(state, file)
-    except RuntimeError as error:  # torch's word for a write that failed
-        raise OSError("not all of it could be written") from error
+    with atomic_path(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:  # torch's word for a write that failed
+            raise OSError("not all of it could be written") from error
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote.
+
+    Parameters
+    ----------
+    path
+        Of the checkpoint.
+
+    Returns
+    -------
+    dict
+        The state, tensors on the CPU.
+
+    Raises
+    ------
+    RepriseError
+        The file is damaged.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch raise a dozen kinds of their own
@@ -231,6 +267,7 @@ def _train_epoch(
     loss: Loss,
     optimizer: torch.optim.Optimizer,
     batch_size: int,
+    drop_last: bool,
     seed: tuple[int, int],
     frozen_statistics: Sequence[nn.Module],
     bf16: bool,
@@ -244,7 +281,8 @@ def _train_epoch(
     for module in frozen_statistics:
         module.eval()
     total, count = 0.0, 0.0
-    for number, start in enumerate(range(0, len(order), batch_size), start=1):
+    end = len(order) - (len(order) % batch_size if drop_last else 0)
+    for number, start in enumerate(range(0, end, batch_size), start=1):
         batch = order[start : start + batch_size]
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = forward(examples.batch(batch, device))
@@ -261,6 +299,29 @@ def _train_epoch(
         optimizer.zero_grad(set_to_none=True)
         (batch_total / batch_count).backward()
         optimizer.step()
+    return total / max(count, 1.0)
+
+
+@torch.no_grad()
+def _evaluate(
+    network: nn.Module,
+    forward: Forward,
+    examples: Examples,
+    rows: np.ndarray,
+    loss: Loss,
+    batch_size: int,
+    bf16: bool,
+) -> float:
+    """Mean loss over some rows in evaluation mode, in batches of training's size: some losses depend on it."""
+    device = next(network.parameters()).device
+    network.eval()
+    total, count = 0.0, 0.0
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            outputs = forward(examples.batch(batch, device))
+        batch_total, batch_count = loss(outputs.float(), *examples.targets(batch, device))
+        total, count = total + batch_total.item(), count + batch_count.item()
     return total / max(count, 1.0)
 
 

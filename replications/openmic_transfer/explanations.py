@@ -23,7 +23,7 @@ from harness.features import FrontEnd
 from harness.parallel import parallel_map
 from harness.report import estimates, gallery
 from harness.report.writers import Column, Table
-from harness.studies import trial
+from harness.studies import networks
 from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
 
@@ -133,8 +133,8 @@ def open_explained(study: Study, record: Record, corpus: Corpus) -> Explained:
     Explained
         On the CPU.
     """
-    blueprint, of = trial.restore(record, study)
-    inputs = trial.open_inputs(of, blueprint.front_end, corpus)
+    blueprint, of = networks.restore(record, study)
+    inputs = networks.open_inputs(of, blueprint.front_end, corpus)
     title = {"resnet50": "ResNet-50", "vggish": "VGGish"}[of.arm.network]
     return Explained(
         title=f"{title} ({of.arm.title})",
