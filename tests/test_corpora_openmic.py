@@ -126,10 +126,31 @@ class _Trap:
 
 def test_nothing_is_ever_unpickled(tree, tmp_path):
     write_arrays(tree.root, [_Trap(tmp_path / "mark")] * 12, tree.relevance, tree.mask, tree.embeddings)
-    openmic.embeddings(openmic.read(tree.root, "openmic-2018"))
+    with pytest.raises(RepriseError, match="has the keys of 0 clips, the partitions name 12"):
+        openmic.read(tree.root, "openmic-2018")
     assert not (tmp_path / "mark").exists()
     np.load(tree.root / ARRAYS, allow_pickle=True)["sample_key"]
     assert (tmp_path / "mark").exists(), "the trap does not work, so this test proves nothing"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda keys: None, "sample_key cannot be read"),
+        (lambda keys: keys[:-1], "has the keys of 11 clips, the partitions name 12"),
+        (lambda keys: keys[::-1], r"row 0 of .* is clip 001644_42240 where 000137_0 is due"),
+        (lambda keys: keys[::-1].astype(str), r"row 0 of .* is clip 001644_42240 where 000137_0 is due"),
+    ],
+)
+def test_rows_that_do_not_match_the_partitions(tree, change, message):
+    _arrays(sample_key=change)(tree)
+    with pytest.raises(RepriseError, match=message):
+        openmic.read(tree.root, "openmic-2018")
+
+
+def test_keys_stored_as_plain_text_do_as_well(tree):
+    _arrays(sample_key=lambda keys: keys.astype(str))(tree)
+    openmic.read(tree.root, "openmic-2018")
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8])
@@ -179,6 +200,7 @@ def _arrays(**changes):
     def spoil(tree):
         with np.load(tree.root / ARRAYS, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("X", "Y_true", "Y_mask")}
+        arrays["sample_key"] = np.array(tree.keys, dtype=object)
         arrays |= {name: change(arrays[name]) for name, change in changes.items()}
         np.savez(tree.root / ARRAYS, **{name: array for name, array in arrays.items() if array is not None})
 

@@ -5,13 +5,10 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from helpers import CLASSES, write_trials
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from helpers import CLASSES, assert_readable, draw, write_trials
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 
 from harness.errors import RepriseError
@@ -56,34 +53,9 @@ def figures(study: Study, records: list[Record]) -> dict[str, Figure]:
 NAMES = ["label_counts", "training_curves", "per_class_f1", "confusion", "scores"]
 
 
-def draw(figure: Figure) -> None:
-    """Lay the figure out, so that its texts have places."""
-    with mpl.rc_context(plots.style()):
-        FigureCanvasAgg(figure).draw()
-
-
-def texts(figure: Figure) -> list[Text]:
-    """Every text that is drawn; the labels of ticks beyond an axis are not."""
-    draw(figure)
-    beyond = set()
-    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        low, high = sorted(axis.get_view_interval())
-        beyond |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
-    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in beyond]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_type_is_large_enough_and_nothing_is_cut_off(figures: dict[str, Figure], name: str) -> None:
-    figure = figures[name]
-    found = texts(figure)
-    assert min(t.get_fontsize() for t in found) >= 7
-    width, height = figure.canvas.get_width_height()
-    for text in found:
-        box = text.get_window_extent()
-        assert box.x0 >= -1, text
-        assert box.x1 <= width + 1, text
-        assert box.y0 >= -1, text
-        assert box.y1 <= height + 1, text
+    assert_readable(figures[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -202,6 +174,23 @@ def test_files_are_the_same_twice_with_embedded_fonts(figures: dict[str, Figure]
     assert b"/Type3" not in plain
     with Image.open(tmp_path / "a.png") as image:
         assert image.width == round(style.WIDTH * 150)
+
+
+def test_another_main_score_and_what_has_no_epochs(tmp_path: Path) -> None:
+    study = studies.load("attention_embeddings")
+    found = write_trials(
+        tmp_path, study, arms=["vggish_pp", "fc", "rf"], conditions=["paper"], sizes=(20, 20), select=study.metric
+    )
+    figure = plots.training_curves(study, found, selected="the highest validation score")
+    grid = np.array(figure.axes).reshape(3, 2)  # no column for the random forest
+    assert [axes.get_legend().get_title().get_text() for axes in grid[0]] == ["attention", "fc"]
+    assert grid[2, 0].get_ylabel() == "validation F1 (2-class)"
+    curve, marker = grid[2, 0].lines[:2]
+    record = next(r for r in found if r.arm == "vggish_pp")
+    np.testing.assert_array_equal(curve.get_ydata(), record.history()["f1_macro2_masked"])
+    assert list(marker.get_ydata()) == [max(curve.get_ydata())]
+    assert "the epoch of the highest validation score" in " ".join(figure.get_supxlabel().split())
+    assert grid[2, 0].lines[-1].get_ydata()[0] == 0.5  # guessing beats every constant answer
 
 
 def test_nothing_to_draw_is_an_error(study: Study, records: list[Record]) -> None:

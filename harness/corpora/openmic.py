@@ -17,6 +17,7 @@ relevance in [0, 1] that the crowd's answers came to; a pair of clip and class t
 """
 
 import json
+import pickletools
 import re
 import zipfile
 import zlib
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from harness.corpora.archives import Archive
 from harness.corpora.corpus import Corpus
 from harness.corpora.registry import Entry, Source
 from harness.errors import RepriseError
@@ -265,6 +267,7 @@ def _labels(root: Path, classes: tuple[str, ...], keys: pd.Series) -> tuple[np.n
     if not table and not arrays:
         raise _not_as_published(root, f"{root} has neither {LABELS} nor {ARRAYS}")
     if arrays:
+        _check_rows(root, keys)
         relevance, mask = _label_arrays(root, shape)
     if table:
         array_labels = np.where(mask, relevance >= 0.5, -1) if arrays else None
@@ -327,6 +330,34 @@ def _check_agreement(
         )
 
 
+def _check_rows(root: Path, keys: pd.Series) -> None:
+    """The arrays have one row per clip, in the order of the sorted keys, by what they say themselves."""
+    path = root / ARRAYS
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip file")
+        with zipfile.ZipFile(path) as archive, archive.open("sample_key.npy") as member:
+            np.lib.format.read_magic(member)
+            _, _, dtype = np.lib.format.read_array_header_1_0(member)
+            stored = member.read()
+        if dtype.hasobject:
+            # Published as pickled objects, which could run anything when loaded. So the pickle is not loaded but read:
+            # its texts stand in it one after another.
+            texts = [value for _, value, _ in pickletools.genops(stored) if isinstance(value, str)]
+            found = [text for text in texts if KEY.fullmatch(text)]
+        else:
+            found = [str(key) for key in np.frombuffer(stored, dtype)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _not_as_published(root, f"sample_key cannot be read from {path} ({error})") from None
+    if len(found) != len(keys):
+        raise _not_as_published(root, f"{path} has the keys of {len(found)} clips, the partitions name {len(keys)}")
+    differ = np.flatnonzero(np.array(found) != keys.to_numpy(dtype=str))
+    if len(differ):
+        raise _not_as_published(
+            root, f"row {differ[0]} of {path} is clip {found[differ[0]]} where {keys.iloc[differ[0]]} is due"
+        )
+
+
 def _array(root: Path, member: str, shape: tuple[int, ...], kinds: str) -> np.ndarray:
     path = root / ARRAYS
     if not path.is_file():
@@ -334,8 +365,7 @@ def _array(root: Path, member: str, shape: tuple[int, ...], kinds: str) -> np.nd
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip file")
-        # The published file also holds the keys, as pickled objects, which could run anything when loaded. They are
-        # the sorted keys of the partitions, so that member is left alone: members are read one by one, on demand.
+        # Members are read one by one, on demand: the keys are pickled objects, see `_check_rows`.
         with np.load(path, allow_pickle=False) as archive:
             array = archive[member]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -380,8 +410,12 @@ CORPORA = (
         checksums=audio_checksums,
         source=Source(
             title="OpenMIC-2018 v1.0.0: 20,000 clips of 10 s, 20 instruments, partly labelled",
-            url="https://zenodo.org/record/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
-            md5="e4ccf187e2bb5ab2e115416e8aafe7f4",
+            archives=(
+                Archive(
+                    "https://zenodo.org/record/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
+                    md5="e4ccf187e2bb5ab2e115416e8aafe7f4",
+                ),
+            ),
             licence="CC BY 4.0; each recording under its own Creative Commons or public-domain terms",
             doi="10.5281/zenodo.1432913",
             citation="Humphrey, Durand and McFee, OpenMIC-2018: an open dataset for multiple instrument recognition, "

@@ -1,12 +1,22 @@
-"""A study's results folder, made from its records: tables, plots, explanations and a page that shows them."""
+"""A study's results folder, made from its records: tables, plots, explanations and a page that shows them.
 
+What is shown is the study's own choice. Its code module offers
+
+``tables(study, records) -> list[Table]``
+    For instance `harness.report.standard.tables`.
+``figures(study, records) -> dict[str, tuple[Figure, str]]``
+    By the stem of its files each figure with a line on what it shows; for instance `harness.report.standard.figures`.
+``explain(study, records, folder, jobs=) -> list[Table]``
+    Writes what is neither, such as a gallery, into the folder, and gives the tables that go with it.
+"""
+
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from harness import corpora
-from harness.report import estimates, plots, style, tables
+from harness.report import estimates, style, tables
 from harness.report.writers import Table
 from harness.storage import write_text
 from harness.studies import records as trial_records
@@ -41,59 +51,28 @@ def build(study: Study, runs: Path, out: Path, *, console: Console, jobs: int | 
         A record does not agree with its files, or a file cannot be written.
     """
     records = [trial_records.verify(r.folder) for r in trial_records.find_records(runs)]
-    networks = {study.arm(r.arm).network for r in records}
-    shown = [
-        tables.score_table(study, records, table)
-        for table, about in study.tables.items()
-        if about["network"] in networks
-    ]
-    shown.append(tables.masked_table(study, records))
-    if len({r.condition for r in records}) > 1:
-        shown.append(tables.condition_table(study, records))
-    figures = _write_figures(study, records, out)
+    shown = [*study.code.tables(study, records)]
+    figures = study.code.figures(study, records)
+    for name in _shown_earlier(out) - set(figures):  # for instance of an arm that was the best of earlier records
+        for suffix in style.SUFFIXES:
+            (out / name).with_suffix(suffix).unlink(missing_ok=True)
+    for name, (figure, _) in figures.items():
+        style.save(figure, out / name)
     shown += study.code.explain(study, records, out, jobs=jobs)
     for table in shown:
         tables.write(table, out)
         console.print(tables.to_terminal(table))
     page = out / "README.md"
-    write_text(page, _page(study, records, shown, figures, out))
+    write_text(page, _page(study, records, shown, {name: text for name, (_, text) in figures.items()}, out))
     console.print(f"Tables, plots and the gallery are in {out}; {page.name} there shows them together.", soft_wrap=True)
     return page
 
 
-def _write_figures(study: Study, records: Sequence[Record], out: Path) -> dict[str, str]:
-    """Write every plot; what each shows, by its file's stem."""
-    base = study.conditions[0].name
-    corpus = corpora.load(records[0].data["corpus"])
-    figures = {
-        "label_counts": (
-            plots.label_counts(corpus),
-            "Labels: present, absent, and never asked about",
-        ),
-        "scores": (plots.scores(study, records), "Every arm with its interval, chance, and the paper's values"),
-    }
-    for condition in estimates.conditions(study, records):
-        suffix = "" if condition == base else f"_{condition}"
-        title = study.condition(condition).title
-        figures[f"training_curves{suffix}"] = (
-            plots.training_curves(study, records, condition=condition),
-            f"Losses and validation macro F1 by epoch ({title})",
-        )
-        best = list(estimates.best_arms(study, records, condition).values())
-        figures[f"per_class_f1{suffix}"] = (
-            plots.per_class_f1(study, records, arms=best, condition=condition),
-            f"F1 of each instrument, the best arm of each network ({title})",
-        )
-        for arm in best:
-            figures[f"confusion_{arm}{suffix}"] = (
-                plots.confusion(study, records, arm, condition=condition),
-                f"What {arm} hears when an instrument plays ({title})",
-            )
-    for earlier in out.glob("confusion_*"):  # of arms that were the best of earlier records
-        earlier.unlink()
-    for name, (figure, _) in figures.items():
-        style.save(figure, out / name)
-    return {name: text for name, (_, text) in figures.items()}
+def _shown_earlier(out: Path) -> set[str]:
+    """Names of the figures that the page of an earlier report shows."""
+    page = out / "README.md"
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return set(re.findall(r"^!\[.*\]\(([\w-]+)\.png\)$", text, flags=re.MULTILINE))
 
 
 def _page(study: Study, records: Sequence[Record], shown: Sequence[Table], figures: dict[str, str], out: Path) -> str:

@@ -4,7 +4,7 @@ An arm is scored by its stored predictions alone. With several seeds a score is 
 comes from resampling the clips, the same clips for all seeds in one replicate, and taking the mean each time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,24 @@ METRIC_TITLES = {
     "map_masked": "mAP",
     "roc_auc_masked": "ROC-AUC",
 }
+
+
+def in_words(metric: str) -> str:
+    """Short name of a score within a sentence.
+
+    Parameters
+    ----------
+    metric
+        A key of `METRIC_TITLES`.
+
+    Returns
+    -------
+    str
+        For instance ``"macro F1"`` or ``"F1 (2-class)"``.
+    """
+    title = METRIC_TITLES[metric]
+    return title[0].lower() + title[1:] if title.startswith(("Macro", "Micro")) else title
+
 
 #: Score of guessing each class as often as it occurs, where that beats every constant prediction.
 GUESSING = {"f1_macro2_masked": 0.5}
@@ -63,7 +81,7 @@ class Provenance:
     Parameters
     ----------
     corpus, profile, weights, split, part
-        By name; several, where they differ between the records, are joined by a comma.
+        By name; several, where they differ between the records, are joined by a comma. For the weights see `start`.
     clips
         Number of clips scored, likewise.
     seeds
@@ -115,7 +133,8 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
 
     corpus = names(r.data["corpus"] for r in records)
     profile = names(r.data["profile"] for r in records)
-    weights = names(r.data["weights"]["kind"] for r in records)
+    order = {arm.name: number for number, arm in enumerate(study.arms)}
+    weights = names(start(r) for r in sorted(records, key=lambda r: order[r.arm]))
     departures = []
     if corpus != study.protocol["corpus"]:
         departures.append(f"corpus {study.protocol['corpus']}")
@@ -124,8 +143,14 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
     split = names(r.data["split"]["name"] for r in records)
     if split != study.protocol["split"]:
         departures.append(f"split {study.protocol['split']}")
-    if weights != study.protocol["weights"]:
-        departures.append(f"{study.protocol['weights']} weights")
+    published = study.protocol["weights"]
+    if isinstance(published, Mapping):  # a source for each of several
+        used = [r.data["protocol"]["weights"] for r in records]
+        changed = [name for name, source in published.items() if any(theirs[name] != source for theirs in used)]
+        for source in dict.fromkeys(published[name] for name in changed):
+            departures.append(f"{source} weights of {' and '.join(n for n in changed if published[n] == source)}")
+    elif weights != published:
+        departures.append(f"{published} weights")
     return Provenance(
         corpus=corpus,
         profile=profile,
@@ -136,6 +161,23 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
         seeds=len({r.seed for r in records}),
         departures=tuple(departures),
     )
+
+
+def start(record: Record) -> str:
+    """Where a trial began: its network's weights, or those behind the representation that it was trained on.
+
+    Parameters
+    ----------
+    record
+        Any.
+
+    Returns
+    -------
+    str
+        The kind of weights, for instance ``"published"``; for a pre-training of ours its objective and corpus.
+    """
+    pretraining = record.data["inputs"].get("representation", {}).get("pretraining")
+    return f"{pretraining['objective']} on {pretraining['corpus']}" if pretraining else record.data["weights"]["kind"]
 
 
 def select(records: Iterable[Record], arm: str, condition: str) -> list[Record]:
@@ -210,15 +252,30 @@ def estimate(
     levels, drawn = [], []
     for record in records:
         p, threshold = record.predictions(part), record.data["protocol"]["threshold"]
-        levels.append(multilabel.chance(p.labels, p.mask))
+        levels.append(chance(p))
         drawn.append(_distribution(p, threshold, metrics, replicates, seed=0))
     result = {}
     for name in metrics:
-        score, chance = scores[name], _mean(c[name] for c in levels)
-        if chance is not None:
-            chance = max(chance, GUESSING.get(name, 0))
-        result[name] = Estimate(score, *_interval(score, [d[name] for d in drawn], level, (0, 1)), chance)
+        score, by_chance = scores[name], _mean(c[name] for c in levels)
+        result[name] = Estimate(score, *_interval(score, [d[name] for d in drawn], level, (0, 1)), by_chance)
     return result
+
+
+def chance(predictions: Predictions) -> dict[str, float | None]:
+    """The best that can be had without listening.
+
+    Parameters
+    ----------
+    predictions
+        Only their labels are looked at.
+
+    Returns
+    -------
+    dict of str to float or None
+        By metric: `multilabel.chance`, or `GUESSING` where that is higher; None where undefined.
+    """
+    constant = multilabel.chance(predictions.labels, predictions.mask)
+    return {name: None if level is None else max(level, GUESSING.get(name, 0)) for name, level in constant.items()}
 
 
 def mean_scores(records: Sequence[Record], part: str, metrics: Sequence[str]) -> dict[str, float | None]:
@@ -298,12 +355,12 @@ def difference(
 
 
 def best_arms(study: Study, records: Sequence[Record], condition: str) -> dict[str, str]:
-    """The best arm of each network, chosen on the validation part by the mean of macro F1 over the seeds.
+    """The best arm of each network, chosen on the validation part by the mean of the main score over the seeds.
 
     Parameters
     ----------
     study
-        Its arms are compared.
+        Its arms are compared by its ``metric``.
     records
         Those at hand.
     condition
@@ -318,7 +375,7 @@ def best_arms(study: Study, records: Sequence[Record], condition: str) -> dict[s
     for arm in study.arms:
         of_arm = select(records, arm.name, condition)
         if of_arm:
-            score = _mean(r.data["metrics"]["valid"]["f1_macro_unmasked"] for r in of_arm)
+            score = _mean(r.data["metrics"]["valid"][study.metric] for r in of_arm)
             if arm.network not in best or score > best[arm.network][0]:
                 best[arm.network] = (score, arm.name)
     return {network: name for network, (_, name) in best.items()}

@@ -15,7 +15,7 @@ from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.metrics import multilabel
 from harness.report import estimates
-from harness.report.estimates import METRIC_TITLES
+from harness.report.estimates import METRIC_TITLES, in_words
 from harness.report.style import (
     CHANCE,
     HATCHES,
@@ -33,9 +33,6 @@ from harness.studies.records import Record
 from harness.studies.study import Study
 
 __all__ = ["confusion", "false_alarms", "label_counts", "per_class_f1", "save", "scores", "style", "training_curves"]
-
-#: Scores that study 000's tables give.
-PUBLISHED_METRICS = ("f1_macro_unmasked", "f1_micro_unmasked", "jaccard_samples_unmasked")
 
 
 def label_counts(corpus: Corpus) -> Figure:
@@ -80,8 +77,14 @@ def label_counts(corpus: Corpus) -> Figure:
     return figure
 
 
-def training_curves(study: Study, records: Sequence[Record], *, condition: str | None = None) -> Figure:
-    """Losses and validation macro F1 by epoch, an arm a line, a network a column.
+def training_curves(
+    study: Study,
+    records: Sequence[Record],
+    *,
+    condition: str | None = None,
+    selected: str = "the lowest validation loss",
+) -> Figure:
+    """Losses and the main score on the validation part by epoch, an arm a line, a network a column.
 
     Parameters
     ----------
@@ -91,11 +94,13 @@ def training_curves(study: Study, records: Sequence[Record], *, condition: str |
         Any of the study's, of one corpus and profile.
     condition
         By name; default: the study's first.
+    selected
+        What distinguishes the epoch whose weights were kept.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One line per seed; a marker at the epoch whose weights were kept.
+        One line per seed; a marker at the epoch whose weights were kept. What is not trained in epochs has none.
 
     Raises
     ------
@@ -106,9 +111,10 @@ def training_curves(study: Study, records: Sequence[Record], *, condition: str |
     rows = (
         ("train_loss", "training loss"),
         ("valid_loss", "validation loss"),
-        ("f1_macro_unmasked", "validation macro F1"),
+        (study.metric, f"validation {in_words(study.metric)}"),
     )
-    networks = list(dict.fromkeys(arm.network for arm in study.arms))
+    trained = {r.arm for r in records if r.data["epochs"]}
+    networks = list(dict.fromkeys(arm.network for arm in study.arms if arm.name in trained))
     with mpl.rc_context(style()):
         figure = new_figure(5.6)
         grid = figure.subplots(len(rows), len(networks), sharex="col", sharey="row", squeeze=False)
@@ -125,8 +131,7 @@ def training_curves(study: Study, records: Sequence[Record], *, condition: str |
                         axes.plot(history.index, history[name], color=colour, linestyle=line)
                         axes.plot(best, history[name][best], color=colour, marker=marker, markersize=6, mec="white")
                 handles.append(Line2D([], [], color=colour, linestyle=line, marker=marker, label=arm.title))
-            p = records[0].predictions("valid")
-            chance = multilabel.chance(p.labels, p.mask)["f1_macro_unmasked"]
+            chance = estimates.chance(records[0].predictions("valid"))[study.metric]
             handles.append(grid[-1, column].axhline(chance, label="chance", **CHANCE))
             grid[0, column].legend(
                 handles=handles, title=network, loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=3.5
@@ -138,7 +143,7 @@ def training_curves(study: Study, records: Sequence[Record], *, condition: str |
         figure.align_ylabels()
         write_foot(
             figure,
-            f"Markers: the epoch of the lowest validation loss, whose weights were kept. Condition: "
+            f"Markers: the epoch of {selected}, whose weights were kept. Condition: "
             f"{study.condition(condition).title}. {estimates.provenance(study, records, 'valid').sentence()}",
         )
     return figure
@@ -330,7 +335,7 @@ def scores(
     records: Sequence[Record],
     *,
     part: str = "test",
-    metrics: Sequence[str] = PUBLISHED_METRICS,
+    metrics: Sequence[str] | None = None,
     conditions: Sequence[str] | None = None,
     replicates: int = 1000,
     level: float = 0.95,
@@ -346,7 +351,7 @@ def scores(
     part
         ``"valid"`` or ``"test"``.
     metrics
-        A panel each.
+        A panel each; default: those that the paper prints.
     conditions
         Names; default: those that `estimates.conditions` finds comparable.
     replicates, level
@@ -367,6 +372,7 @@ def scores(
     if not records:
         raise RepriseError(f"there is no record of {study.name}; run the study first")
     published = {(row["arm"], row["metric"]): row["value"] for row in study.published if row["split"] == part}
+    metrics = list(dict.fromkeys(metric for _, metric in published)) if metrics is None else metrics
     places = np.arange(len(study.arms))
     offsets = np.linspace(-0.2, 0.2, len(conditions)) if len(conditions) > 1 else [0]
     chance: dict[str, float] = {}

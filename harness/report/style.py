@@ -21,9 +21,11 @@ SMALL = 7.0
 MARKERS = "osD^vPX"
 #: None is dotted: that is how chance is drawn.
 LINES = ("-", (0, (6, 2)), (0, (2.5, 1.2)), (0, (5, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
-HATCHES = ("", "////", "....", "xxxx")
+HATCHES = ("", "////", "....", "xxxx", "----")
 CHANCE = {"color": "0.4", "linestyle": ":", "linewidth": 1.4}
 UNDEFINED = "0.85"
+#: Of the files of a figure.
+SUFFIXES = (".png", ".pdf")
 
 
 def style() -> dict[str, Any]:
@@ -119,7 +121,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
         The two files.
     """
     paths = []
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+    for suffix, metadata in zip(SUFFIXES, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
         paths.append(path.with_name(path.name + suffix))
         with mpl.rc_context(style()), atomic_path(paths[-1]) as temporary:
             figure.savefig(temporary, format=suffix[1:], metadata=metadata)

@@ -146,7 +146,8 @@ def condition_table(
     *,
     base: str | None = None,
     part: str = "test",
-    metrics: Sequence[str] = ("f1_macro_unmasked", "f1_macro2_masked", "map_masked"),
+    metrics: Sequence[str] | None = None,
+    arms: tuple[str, str] = ("layers", "Layers trained"),
     replicates: int = 1000,
     level: float = 0.95,
 ) -> Table:
@@ -163,7 +164,10 @@ def condition_table(
     part
         ``"valid"`` or ``"test"``.
     metrics
-        Names out of `harness.metrics.multilabel.METRICS`.
+        Names out of `harness.metrics.multilabel.METRICS`; default: the study's main score and the two usual ones on
+        observed labels.
+    arms
+        Name and head of the column with the arms' titles.
     replicates, level
         Of the bootstrap over clips.
 
@@ -178,6 +182,7 @@ def condition_table(
         No arm has records under the base and under another condition.
     """
     base = study.condition(base or study.conditions[0].name).name
+    metrics = list(dict.fromkeys((study.metric, *MASKED_METRICS[:2]))) if metrics is None else metrics
     rows = []
     for condition in study.conditions:
         for arm in study.arms:
@@ -194,7 +199,7 @@ def condition_table(
                         "condition_title": condition.title,
                         "network": arm.network,
                         "arm": arm.name,
-                        "layers": arm.title,
+                        arms[0]: arm.title,
                         "metric": metric,
                         "metric_title": METRIC_TITLES[metric],
                         "base": base_scores[metric],
@@ -228,7 +233,7 @@ def condition_table(
         columns=(
             Column("condition_title", "Condition", "text"),
             Column("network", "Network", "text"),
-            Column("layers", "Layers trained", "text"),
+            Column(*arms, "text"),
             Column("metric_title", "Metric", "text"),
             Column("base", study.condition(base).title, "score"),
             Column("score", "Changed", "score"),

@@ -1,8 +1,8 @@
 """Tables as CSV, as Markdown, as LaTeX and in the terminal.
 
 ``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval over clips does not lie above
-chance, or a difference whose interval holds zero. Digits: published values to four decimals as printed, ours to three,
-in CSV files to six.
+chance, or a difference whose interval holds zero. Digits: published values as printed, ours to three, in CSV files to
+six.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,11 +35,14 @@ class Column:
         Its head.
     kind
         ``"text"``, ``"published"`` (a value as printed), ``"score"``, ``"estimate"`` or ``"difference"``.
+    digits
+        Decimals of a published value.
     """
 
     name: str
     title: str
     kind: str
+    digits: int = 4
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def to_csv(table: Table) -> str:
     """
     frame = table.frame.drop(columns=[c for c in table.frame if c.endswith("_title")])
     if "published" in frame:
-        as_printed = frame["published"].map("{:.4f}".format, na_action="ignore")
+        digits = next((column.digits for column in table.columns if column.name == "published"), Column.digits)
+        as_printed = frame["published"].map(f"{{:.{digits}f}}".format, na_action="ignore")
         frame = frame.assign(published=as_printed) if as_printed.notna().any() else frame.drop(columns="published")
     origin = table.provenance
     context = {
@@ -162,7 +166,7 @@ def to_latex(table: Table) -> str:
     """
     special = {c: "\\" + c for c in "&%$#_{}"} | {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
-        "°": r"$^\circ$", MINUS: "$-$", UNDEFINED: "--", "“": "``", "”": "''",
+        "°": r"$^\circ$", MINUS: "$-$", UNDEFINED: "--", "“": "``", "”": "''", "≥": r"$\geq$", "⊙": r"$\odot$",
     }  # fmt: skip
 
     def escape(text: str) -> str:
@@ -256,7 +260,7 @@ def _rich(table: Table, shown: Sequence[int]) -> RichTable:
         column = table.columns[i]
         words = " ".join([column.title, *(group[0][i].text for group in groups)]).split()
         rich.add_column(
-            column.title.replace(": ", ":\n"),
+            column.title.replace(": ", ":\n").replace(" (", "\n("),
             justify="left" if column.kind == "text" else "right",
             no_wrap=column.kind != "text" or column.name == "metric_title",  # one line per score
             min_width=max(map(len, words)),
@@ -314,7 +318,7 @@ def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
     if column.kind == "text":
         return Cell(str(value))
     if column.kind == "published":
-        return Cell(f"{value:.4f}", best)
+        return Cell(f"{value:.{column.digits}f}", best)
     if column.kind == "score":
         return Cell(f"{value:.3f}")
     low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]

@@ -31,7 +31,7 @@ class Arm:
     published_parameters
         What the paper prints for them.
     options
-        Whatever else its entry in ``study.toml`` says; the study's own code reads it.
+        What only the study's own code reads, as ``options.NAME`` in ``study.toml``.
     """
 
     name: str
@@ -232,7 +232,7 @@ def load(name: str) -> Study:
             protocol=data["protocol"],
             profiles=data["profile"],
             conditions=tuple(_condition(key, value) for key, value in data["condition"].items()),
-            arms=tuple(_arm(arm) for arm in data["arm"]),
+            arms=tuple(Arm(**{**arm, "trainable": tuple(arm.get("trainable", ("",)))}) for arm in data["arm"]),
             tables=data.get("table", {}),
             published=tuple(
                 {
@@ -254,13 +254,6 @@ def load(name: str) -> Study:
     for row in study.published:
         study.arm(row["arm"])
     return study
-
-
-def _arm(data: Mapping[str, Any]) -> Arm:
-    own = {key: data[key] for key in ("name", "title", "network", "parameters", "published_parameters") if key in data}
-    if "trainable" in data:
-        own["trainable"] = tuple(data["trainable"])
-    return Arm(**own, options={key: value for key, value in data.items() if key not in own})
 
 
 def _condition(name: str, data: Mapping[str, Any]) -> Condition:

@@ -5,25 +5,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from harness import corpora, features
 from harness.corpora import Corpus
 from harness.errors import RepriseError
-from harness.metrics import multilabel
 from harness.models import chain, freeze, resnet50, trainable_parameters, vggish
 from harness.report import estimates
+from harness.report.standard import figures, tables
 from harness.report.writers import Table
+from harness.studies.networks import Blueprint, expected, play, prepare
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
-from harness.studies.trial import Blueprint
 from harness.training import masked_bce
 from replications.openmic_transfer import explanations
 
-#: What the paper displays after every epoch (IV.F), beside the losses.
-SCORES = ("f1_macro_unmasked", "f1_micro_unmasked", "jaccard_samples_unmasked")
+__all__ = ["build", "expected", "explain", "figures", "play", "prepare", "tables"]
 
 
 def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
@@ -41,7 +39,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
     Returns
     -------
     Blueprint
-        Network, front end, loss, optimiser, schedule and scores.
+        Network, front end, loss, optimiser and schedule.
 
     Raises
     ------
@@ -69,7 +67,6 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
             gamma=protocol["learning_rate_gamma"],
         ),
         loss=partial(masked_bce, missing=protocol["missing"]),
-        scores=partial(_scores, threshold=protocol["threshold"]),
     )
 
 
@@ -81,13 +78,6 @@ def _adam(network: nn.Sequential, *, protocol: Mapping[str, Any]) -> torch.optim
     if body:
         groups.append({"params": body, "lr": protocol["learning_rate_body"]})
     return torch.optim.Adam(groups, weight_decay=protocol["weight_decay"], fused=True)
-
-
-def _scores(
-    labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray, *, threshold: float
-) -> dict[str, float | None]:
-    values = multilabel.evaluate(labels, probabilities, mask, threshold=threshold)
-    return {name: values[name] for name in SCORES}
 
 
 def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> list[Table]:
