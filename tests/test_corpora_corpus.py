@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import time
 
@@ -89,3 +90,14 @@ def test_other_splits_leak_and_say_so(corpus):
 def test_a_published_split_has_no_seed(corpus):
     assert corpus.split("gururani", seed=5).seed == 0
     assert corpus.split("gururani", seed=5).checksum == corpus.split("gururani").checksum
+
+
+def test_clips_may_each_have_their_own_length(corpus):
+    parts = np.resize(["train", "valid", "test"], len(corpus.clips))
+    uneven = dataclasses.replace(corpus, seconds=None, clips=corpus.clips.assign(partition=parts))
+    assert uneven.checksum == corpus.checksum
+    assert {part: len(rows) for part, rows in uneven.split("published").rows.items()} == {
+        "train": 20,
+        "valid": 20,
+        "test": 20,
+    }

@@ -2,12 +2,12 @@ import pytest
 from corpora_trees import make_tree
 
 from harness import corpora
-from harness.corpora import registry
+from harness.corpora import archives, registry
 from harness.errors import RepriseError
 
 
 def test_names():
-    assert {"openmic-2018", "pocket-openmic"} <= set(corpora.names())
+    assert {"openmic-2018", "pocket-openmic", "nsynth", "pocket-nsynth"} <= set(corpora.names())
     assert list(corpora.names()) == sorted(corpora.names())
 
 
@@ -37,13 +37,41 @@ def test_a_corpus_is_added_by_one_module(tmp_path, monkeypatch):
     assert corpora.load("harmonium", make_tree(tmp_path / "tree").root).name == "harmonium"
 
 
+def test_audio_files_are_found_by_the_entrys_patterns(tmp_path):
+    for name in ("nsynth-train/audio/a.wav", "nsynth-test/audio/b.wav", "nsynth-train/audio/c.txt", "audio/000/d.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {
+        name: {path.name for path in registry.find(name)[0].audio_files(tmp_path)}
+        for name in ("nsynth", "openmic-2018")
+    }
+    assert found == {"nsynth": {"a.wav", "b.wav"}, "openmic-2018": {"d.wav"}}
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://zenodo.org/record/1432913/files/openmic-2018-v1.0.0.tgz?download=1", "openmic-2018-v1.0.0.tgz"),
+        ("http://127.0.0.1:80/a/b.z01", "b.z01"),
+    ],
+)
+def test_an_archive_has_the_name_at_the_end_of_its_address(url, name):
+    assert archives.Archive(url).name == name
+
+
 def test_every_entry_is_complete():
     for name, entry in registry.entries().items():
         assert entry.name == name
         assert entry.contents
+        assert entry.audio
         if entry.source is not None:
-            assert len(entry.source.md5) == 32
-            assert entry.source.download_bytes > 0
-            assert entry.source.url.startswith("https://")
+            assert not entry.obtain
+            assert entry.source.download_bytes >= sum(archive.bytes or 0 for archive in entry.source.archives)
+            assert entry.source.unpacked_bytes > 0
+            archives = [archive.name for archive in entry.source.archives]
+            assert len(set(archives)) == len(archives) > 0
+            for archive in entry.source.archives:
+                assert archive.url.startswith("https://")
+                assert archive.md5 is None or len(archive.md5) == 32
         else:
-            assert name.startswith("pocket-")
+            assert name.startswith("pocket-") != bool(entry.obtain)

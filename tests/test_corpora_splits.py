@@ -122,6 +122,47 @@ def test_corpus_without_published_partition():
     assert len(splits.draw("random-80-15-5", 0, clips, "corpus")["train"]) == 25
 
 
+def three_parts(n: int) -> pd.DataFrame:
+    clips = make_clips([str(i // 3) for i in range(n)], n // 2)
+    return clips.assign(partition=[("train", "valid", "train", "test")[i % 4] for i in range(n)])
+
+
+def test_the_published_split_is_the_column_and_has_no_seed():
+    clips = three_parts(40)
+    rows = splits.draw("published", 0, clips, "corpus")
+    assert list(rows) == ["train", "valid", "test"]
+    for part, chosen in rows.items():
+        assert (clips["partition"].iloc[chosen] == part).all()
+        assert (np.diff(chosen) > 0).all()
+    assert sum(map(len, rows.values())) == 40
+    assert "published" in splits.SEEDLESS
+    for seed in (1, 7):
+        again = splits.draw("published", seed, clips, "corpus")
+        assert all((again[part] == rows[part]).all() for part in rows)
+
+
+@pytest.mark.parametrize(
+    ("present", "message"),
+    [
+        (["train", "test"], "has no valid, which the split published needs"),
+        (["valid"], "has no train and no test, which the split published needs"),
+    ],
+)
+def test_the_published_split_needs_all_three_parts(present, message):
+    clips = three_parts(40)
+    clips = clips[clips["partition"].isin(present)].reset_index(drop=True)
+    with pytest.raises(RepriseError, match=message):
+        splits.draw("published", 0, clips, "corpus")
+    with pytest.raises(RepriseError, match="use the split random-80-15-5"):
+        splits.draw("published", 0, clips.drop(columns="partition"), "corpus")
+
+
+@pytest.mark.parametrize("name", ["official", "gururani"])
+def test_splits_of_two_parts_do_not_lose_a_third(name):
+    with pytest.raises(RepriseError, match="three parts, valid among them: use the split published"):
+        splits.draw(name, 0, three_parts(40), "corpus")
+
+
 def test_one_artist_cannot_be_divided():
     with pytest.raises(RepriseError, match=r"the split official of corpus \(30 clips\) leaves nothing for valid"):
         splits.draw("official", 0, make_clips(["one"] * 30, 20), "corpus")

@@ -49,7 +49,7 @@ class Corpus:
     classes
         The c class names, in the order of the columns of `labels`.
     seconds
-        A clip's nominal length in seconds.
+        A clip's nominal length in seconds; None where every clip has its own.
     clips
         One row per clip, sorted by key: ``key``, ``path`` (absolute, of the audio file), ``group`` (what a split
         must not cut through, missing where unknown), ``title``, ``artist``, and ``partition`` (the part of the
@@ -69,7 +69,7 @@ class Corpus:
     name: str
     root: Path
     classes: tuple[str, ...]
-    seconds: float
+    seconds: float | None
     clips: pd.DataFrame
     labels: np.ndarray
     mask: np.ndarray
@@ -92,7 +92,7 @@ class Corpus:
         Parameters
         ----------
         name
-            ``"official"``, ``"gururani"`` or ``"random-80-15-5"``; see `harness.corpora.splits`.
+            One of `harness.corpora.splits.names`, see there.
         seed
             For what the split draws; a split that is published whole takes no notice of it.
 

@@ -1,35 +1,37 @@
 """Published corpora, fetched on demand: what is here, how to get the rest, and whether it arrived whole."""
 
-import contextlib
 import errno
 import hashlib
+import json
 import re
 import shutil
-import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
 from pooch import file_hash
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from harness.corpora.archives import Archive, BadArchive, progress, size_text
 from harness.corpora.registry import Entry, Source, find
 from harness.errors import RepriseError
 from harness.parallel import parallel_map
-from harness.storage import lock
+from harness.storage import lock, write_json
 
 BLOCK = 1 << 16  # bytes; of a block that breaks off nothing is kept
 FILES_PER_TASK = 200
 TIMEOUT = (10, 60)  # seconds to connect, and between two blocks
 PAUSE = 1.0  # seconds before a broken download goes on
+#: What came from where: beside the archives while they come, then beside the data.
+RECEIPT = "downloads.json"
 
 
 def fetch(name: str, root: Path | str | None = None) -> Path:
     """Download a published corpus, check it and unpack it; a broken download goes on where it stopped.
+
+    Beside the data, in ``downloads.json``, stand the addresses and sizes of the archives and their MD5 and SHA-256 as
+    they came, to be compared with what another machine gets.
 
     Parameters
     ----------
@@ -46,10 +48,12 @@ def fetch(name: str, root: Path | str | None = None) -> Path:
     Raises
     ------
     RepriseError
-        The corpus is rendered, not downloaded; there is no network or not enough room; the archive is not the
-        published one; or there is something else in the folder.
+        The corpus is not downloaded but rendered, or cannot be; there is no network or not enough room; an archive is
+        not the published one, or holds something else; or there is something else in the folder.
     """
     entry, _ = find(name)
+    if entry.source is None and entry.obtain:
+        raise RepriseError(f"{name} cannot be downloaded as a whole: {entry.obtain}")
     if entry.source is None:
         raise RepriseError(f"{name} is not downloaded but rendered: run `reprise data make {name}`")
     folder = entry.folder(Path(root).expanduser() if root is not None else None, None).absolute()
@@ -81,27 +85,29 @@ def status(name: str, root: Path | str | None = None) -> dict:
     -------
     dict
         ``name``; ``folder``; ``here``: whether all its parts are; ``missing``: those that are not, as glob patterns;
-        ``audio_files``: how many are there; ``downloaded_bytes``: of a broken download; ``how``: the command, and
-        ``about``: what to know before it.
+        ``audio_files``: how many are there; ``downloaded_bytes``: of a download that is not complete; ``how``: the
+        command, None where there is none; ``about``: what to know before it.
     """
     entry, size = find(name)
     folder = entry.folder(Path(root).expanduser() if root is not None else None, size).absolute()
     missing = entry.missing(folder)
-    broken = folder.with_name(f"{name}.download")
+    about = describe(name, entry.source, folder) if entry.source else "rendered on first use, nothing to download"
     return {
         "name": name,
         "folder": str(folder),
         "here": not missing,
         "missing": missing,
-        "audio_files": sum(1 for _ in folder.glob("audio/*/*")),
-        "downloaded_bytes": broken.stat().st_size if broken.exists() else 0,
-        "how": f"reprise data {'fetch' if entry.source else 'make'} {name}",
-        "about": describe(name, entry.source, folder) if entry.source else "rendered on first use, nothing to download",
+        "audio_files": sum(1 for _ in entry.audio_files(folder)),
+        "downloaded_bytes": sum(path.stat().st_size for path in _downloads(name, folder).glob("*") if path.is_file()),
+        "how": None if entry.obtain else f"reprise data {'fetch' if entry.source else 'make'} {name}",
+        "about": entry.obtain or about,
     }
 
 
 def verify(name: str, root: Path | str | None = None, *, jobs: int | None = None) -> dict:
     """Compare every audio file of a corpus with the checksums the corpus came with.
+
+    Where none is published, look whether the file has the form it should have.
 
     Parameters
     ----------
@@ -115,9 +121,10 @@ def verify(name: str, root: Path | str | None = None, *, jobs: int | None = None
     Returns
     -------
     dict
-        ``checked``: number of files listed; ``missing``, ``changed``: those that are not there or differ;
-        ``unlisted``: audio files that the list does not name. All sorted, relative to the folder. The corpus is whole
-        when the three lists are empty.
+        ``checked``: number of files listed; ``by_form``: how many of them have no published checksum, so that only
+        their form was looked at; ``missing``, ``changed``: those that are not there or differ; ``unlisted``: audio
+        files that the list does not name. All sorted, relative to the folder. The corpus is whole when the three
+        lists are empty.
 
     Raises
     ------
@@ -127,17 +134,22 @@ def verify(name: str, root: Path | str | None = None, *, jobs: int | None = None
     entry, size = find(name)
     folder = entry.folder(Path(root).expanduser() if root is not None else None, size).absolute()
     if not folder.is_dir():
-        verb = "fetch" if entry.source else "make"
-        raise RepriseError(f"{name} is not in {folder}: run `reprise data {verb} {name}`")
+        raise RepriseError(
+            f"{name} is not in {folder}: "
+            + (entry.obtain or f"run `reprise data {'fetch' if entry.source else 'make'} {name}`")
+        )
     listed = dict(sorted(entry.checksums(folder).items()))
-    paths = [folder / path for path in listed]
-    tasks = [paths[start : start + FILES_PER_TASK] for start in range(0, len(paths), FILES_PER_TASK)]
-    found = [md5 for part in parallel_map(_md5s, tasks, description=f"Checking {name}", jobs=jobs) for md5 in part]
-    here = {path.relative_to(folder).as_posix() for path in folder.glob("audio/*/*") if path.is_file()}
+    files = [(folder / path, md5, entry.sound) for path, md5 in listed.items()]
+    tasks = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
+    found = [
+        state for part in parallel_map(_states, tasks, description=f"Checking {name}", jobs=jobs) for state in part
+    ]
+    here = {path.relative_to(folder).as_posix() for path in entry.audio_files(folder) if path.is_file()}
     return {
         "checked": len(listed),
-        "missing": [path for path, md5 in zip(listed, found, strict=True) if md5 is None],
-        "changed": [path for path, md5 in zip(listed, found, strict=True) if md5 not in (None, listed[path])],
+        "by_form": sum(md5 is None for md5 in listed.values()),
+        "missing": [path for path, state in zip(listed, found, strict=True) if state == "missing"],
+        "changed": [path for path, state in zip(listed, found, strict=True) if state == "changed"],
         "unlisted": sorted(here - set(listed)),
     }
 
@@ -157,19 +169,17 @@ def describe(name: str, source: Source, folder: Path) -> str:
     Returns
     -------
     str
-        Title, size, licence, address, checksum, destination and what to cite, a line each.
+        Title, size, licence, addresses and checksums, destination and what to cite, a line each.
     """
-    return "\n".join(
-        [
-            f"{name}: {source.title}",
-            f"  size      about {_size(source.download_bytes)} to download, {_size(source.unpacked_bytes)} unpacked",
-            f"  licence   {source.licence}",
-            f"  from      {source.url}",
-            f"  checksum  MD5 {source.md5}",
-            f"  to        {folder}",
-            f"  cite      {source.citation}, doi:{source.doi}",
-        ]
-    )
+    size = f"about {size_text(source.download_bytes)} to download, {size_text(source.unpacked_bytes)} unpacked"
+    lines = [f"{name}: {source.title}", f"  size      {size}", f"  licence   {source.licence}"]
+    for archive in source.archives:
+        lines.append(f"  from      {archive.url}")
+        exact = [f"{archive.bytes:,} bytes"] if archive.bytes else []
+        lines.append(f"  checksum  {', '.join([*exact, f'MD5 {archive.md5}' if archive.md5 else 'none is published'])}")
+    if source.notes:
+        lines.append(f"  note      {source.notes}")
+    return "\n".join([*lines, f"  to        {folder}", f"  cite      {source.citation}, doi:{source.doi}"])
 
 
 def download(url: str, path: Path) -> None:
@@ -198,7 +208,7 @@ def download(url: str, path: Path) -> None:
         except requests.RequestException as error:
             here = path.stat().st_size if path.exists() else 0
             if here <= most:
-                went = f"after {_size(here)} " if here else ""
+                went = f"after {size_text(here)} " if here else ""
                 raise RepriseError(
                     f"the download from {url} failed {went}({_reason(error)}): check the network and run the same "
                     "command again, it goes on from there"
@@ -210,28 +220,66 @@ def download(url: str, path: Path) -> None:
             raise RepriseError(f"cannot write {path}{room} run the same command again, it goes on from there") from None
 
 
+def _downloads(name: str, folder: Path) -> Path:
+    """Folder of the archives while they come: beside the corpus's, on the same disk."""
+    return folder.with_name(f"{name}.downloads")
+
+
 def _fetch(name: str, entry: Entry, folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise RepriseError(
             f"{folder} is not empty and lacks {', '.join(entry.missing(folder))}: move it away, then fetch again"
         )
     print(describe(name, entry.source, folder))
-    archive = folder.with_name(f"{name}.download")
-    _check_room(entry.source, archive)
-    download(entry.source.url, archive)
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(archive, "rb") as file, _progress("Checking", archive.stat().st_size, 0) as advance:
+    downloads = _downloads(name, folder)
+    _check_room(entry.source, downloads)
+    received = _received(downloads)
+    try:
+        for archive in entry.source.archives:
+            received[archive.name] = _get(archive, downloads / archive.name, received.get(archive.name))
+            write_json(downloads / RECEIPT, received)
+        _unpack(downloads, entry, folder, received)
+        shutil.rmtree(downloads)
+    finally:
+        if all(path.name == RECEIPT for path in downloads.glob("*")):  # nothing is left to go on from
+            shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _received(downloads: Path) -> dict[str, dict]:
+    """What an earlier attempt has downloaded whole and checked, by the archives' names."""
+    try:
+        received = json.loads((downloads / RECEIPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return received if isinstance(received, dict) else {}
+
+
+def _get(archive: Archive, path: Path, receipt: dict | None) -> dict:
+    """Download an archive and check it, unless that has been done; give what is known of it."""
+    if receipt and receipt.get("url") == archive.url and path.is_file() and path.stat().st_size == receipt.get("bytes"):
+        return receipt
+    part = path.with_name(f"{path.name}.part")
+    download(archive.url, part)
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    size = part.stat().st_size
+    with open(part, "rb") as file, progress("Checking", size, 0) as advance:
         while block := file.read(1 << 20):
-            digest.update(block)
+            md5.update(block)
+            sha256.update(block)
             advance(file.tell())
-    if digest.hexdigest() != entry.source.md5:
-        archive.unlink()
+    wrong = None
+    if archive.bytes is not None and size != archive.bytes:
+        wrong = f"it has {size:,} bytes and not {archive.bytes:,}"
+    elif archive.md5 is not None and md5.hexdigest() != archive.md5:
+        wrong = f"its MD5 is not {archive.md5}"
+    if wrong:
+        part.unlink()
         raise RepriseError(
-            f"what {entry.source.url} sent is not the published archive (its MD5 is not {entry.source.md5}) "
-            "and was deleted: fetch again, or from another network"
+            f"what {archive.url} sent is not the published archive ({wrong}) and was deleted: fetch again, or from "
+            "another network"
         )
-    _unpack(archive, entry, folder)
-    archive.unlink()
+    part.replace(path)
+    return {"url": archive.url, "bytes": size, "md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
 
 
 def _receive(url: str, path: Path) -> None:
@@ -254,60 +302,72 @@ def _receive(url: str, path: Path) -> None:
             start = 0  # a server that knows no ranges sends the whole again
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
-        with open(path, "ab" if continues else "wb") as file, _progress("Downloading", total, start) as advance:
+        with open(path, "ab" if continues else "wb") as file, progress("Downloading", total, start) as advance:
             for block in response.iter_content(BLOCK):
                 file.write(block)
                 advance(start := start + len(block))
         if total is not None and start < total:
-            raise requests.ConnectionError(f"{_size(total - start)} are missing")
+            raise requests.ConnectionError(f"{size_text(total - start)} are missing")
 
 
-def _unpack(archive: Path, entry: Entry, folder: Path) -> None:
+def _unpack(downloads: Path, entry: Entry, folder: Path, received: dict[str, dict]) -> None:
+    source = entry.source
     for leftover in folder.parent.glob(f".{folder.name}.*.part"):  # of a run that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part") as temporary:
+        unpacked = Path(temporary) / "corpus"
+        unpacked.mkdir()
         try:
-            with (
-                open(archive, "rb") as file,
-                _progress("Unpacking", archive.stat().st_size, 0) as advance,
-                tarfile.open(fileobj=file) as tar,
-            ):
-                for member in tar:
-                    tar.extract(member, temporary, filter="data")
-                    advance(file.tell())
-        except (tarfile.TarError, EOFError) as error:
-            archive.unlink()
-            raise RepriseError(f"{archive} is no archive that is safe to unpack ({error}) and was deleted") from None
+            source.unpack([downloads / archive.name for archive in source.archives], unpacked)
+        except BadArchive as error:
+            error.path.unlink()
+            raise RepriseError(
+                f"{error.path} is no archive that is safe to unpack ({error.why}) and was deleted"
+            ) from None
         except OSError as error:
             raise RepriseError(
-                f"cannot unpack {archive} ({error.strerror or error}): free some space and run the same command again"
+                f"cannot unpack {downloads} ({error.strerror or error}): free some space and run the same command again"
             ) from None
-        unpacked = Path(temporary) / entry.source.folder
-        if missing := entry.missing(unpacked):
-            archive.unlink()
-            raise RepriseError(
-                f"the archive from {entry.source.url} lacks {', '.join(missing)}: see whether {entry.source.doi} "
-                "has a newer version"
-            )
+        unpacked /= source.folder
+        try:
+            if missing := entry.missing(unpacked):
+                raise RepriseError(
+                    f"what came from {source.archives[0].url} lacks {', '.join(missing)}: see whether {source.doi} "
+                    "has a newer version"
+                )
+            if source.check is not None:
+                source.check(unpacked)
+        except RepriseError:
+            shutil.rmtree(downloads)  # they are whole and yet not what they should be: no use in unpacking them again
+            raise
+        write_json(unpacked / RECEIPT, received)
         if folder.exists():
             folder.rmdir()  # empty, or fetch would not have come here
         unpacked.rename(folder)
 
 
-def _check_room(source: Source, archive: Path) -> None:
-    have = archive.stat().st_size if archive.exists() else 0
+def _check_room(source: Source, downloads: Path) -> None:
+    have = sum(path.stat().st_size for path in downloads.glob("*"))
     need = max(0, source.download_bytes - have) + source.unpacked_bytes
-    parent = next(folder for folder in archive.parents if folder.exists())
+    parent = next(folder for folder in downloads.parents if folder.exists())
     free = shutil.disk_usage(parent).free
     if free < need:
         raise RepriseError(
-            f"{_size(need)} are needed under {parent} and {_size(free)} are free: make room, or set REPRISE_DATA to a "
-            "folder on another disk"
+            f"{size_text(need)} are needed under {parent} and {size_text(free)} are free: make room, or set "
+            "REPRISE_DATA to a folder on another disk"
         )
 
 
-def _md5s(paths: list[Path]) -> list[str | None]:
-    return [file_hash(str(path), alg="md5") if path.is_file() else None for path in paths]
+def _states(files: list[tuple[Path, str | None, Callable[[Path], bool] | None]]) -> list[str]:
+    """``missing``, ``changed`` or ``same`` for each audio file."""
+    states = []
+    for path, md5, sound in files:
+        if not path.is_file():
+            states.append("missing")
+        else:
+            same = file_hash(str(path), alg="md5") == md5 if md5 is not None else sound(path)
+            states.append("same" if same else "changed")
+    return states
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -320,15 +380,3 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     return str(error)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
-
-
-@contextlib.contextmanager
-def _progress(description: str, total: int | None, done: int) -> Iterator[Callable[[int], None]]:
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task(description, total=total, completed=done)
-        yield lambda completed: bar.update(task, completed=completed)

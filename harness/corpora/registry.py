@@ -3,11 +3,12 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import harness.corpora
+from harness.corpora.archives import Archive, unpack_tars
 from harness.corpora.corpus import Corpus
 from harness.errors import RepriseError
 
@@ -18,23 +19,37 @@ class Source:
 
     Parameters
     ----------
-    title, url, md5, licence, doi, citation
-        As the publisher states them; `md5` is that of the archive at `url`.
-    folder
-        The archive's top-level folder.
+    title, licence, doi, citation
+        As the publisher states them.
+    archives
+        The files it is published in; their names differ.
     download_bytes, unpacked_bytes
-        Size of the archive and of what it holds; approximate.
+        Size of the archives and of what they hold; approximate.
+    folder
+        The top-level folder that the archives hold; empty where their contents belong into the corpus's folder
+        itself.
+    notes
+        What else to know, such as how sure one can be of the files; a sentence.
+    unpack
+        ``unpack(archives, folder)``: unpack them all into an empty folder. `archives` are their paths, under the
+        names of their addresses and in the order of `archives`; every one is whole. It raises
+        `harness.corpora.archives.BadArchive` for one that cannot be unpacked safely and lets OSError through.
+    check
+        ``check(folder)``: look through the unpacked corpus before it gets its place, and raise
+        `harness.errors.RepriseError` where it is not what was published; None where `Entry.contents` says enough.
     """
 
     title: str
-    url: str
-    md5: str
+    archives: tuple[Archive, ...]
     licence: str
     doi: str
     citation: str
-    folder: str
     download_bytes: int
     unpacked_bytes: int
+    folder: str = ""
+    notes: str = ""
+    unpack: Callable[[Sequence[Path], Path], None] = unpack_tars
+    check: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,21 +67,36 @@ class Entry:
     contents
         Glob patterns, each of which matches something in a whole tree.
     checksums
-        ``checksums(root) -> {path relative to root: md5}`` of the audio files.
+        ``checksums(root) -> {path relative to root: md5}`` of the audio files; None instead of an MD5 where the
+        publisher gives none.
     source
-        Where to fetch it; None for a corpus that is rendered.
+        Where to fetch it; None for a corpus that is rendered, or that nobody may pass on.
+    audio
+        Glob patterns of the audio files.
+    sound
+        ``sound(path) -> bool``: whether an audio file without a published checksum has the form it should have. A
+        function of a module, as it travels to other processes; needed where `checksums` gives None.
+    obtain
+        How to get a published corpus that has no `source`: a clause that goes on after a colon.
     """
 
     name: str
     load: Callable[[str, Path | None, int | None, int | None], Corpus]
     folder: Callable[[Path | None, int | None], Path]
     contents: tuple[str, ...]
-    checksums: Callable[[Path], dict[str, str]]
+    checksums: Callable[[Path], dict[str, str | None]]
     source: Source | None = None
+    audio: tuple[str, ...] = ("audio/*/*",)
+    sound: Callable[[Path], bool] | None = None
+    obtain: str = ""
 
     def missing(self, root: Path) -> list[str]:
         """Patterns of `contents` that match nothing under `root`."""
         return [pattern for pattern in self.contents if next(root.glob(pattern), None) is None]
+
+    def audio_files(self, root: Path) -> Iterator[Path]:
+        """Files under `root` that a pattern of `audio` matches."""
+        return (path for pattern in self.audio for path in root.glob(pattern))
 
 
 def entries() -> dict[str, Entry]:

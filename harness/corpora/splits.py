@@ -8,6 +8,9 @@
 ``random-80-15-5``
     80 % train, 15 % test, 5 % valid, clip by clip, the published partition ignored (study 000, section III.A): artists
     are shared between all parts.
+``published``
+    Train, valid and test as published, for corpora that come in these three parts (NSynth, FSD50K, AudioSet). No
+    seed: nothing is drawn.
 
 The keys of every split are kept under ``splits`` in the cache folder and compared when it is drawn again: a library
 that one day draws otherwise is noticed, not believed.
@@ -127,11 +130,28 @@ def _random_80_15_5(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
     return {"train": train, "valid": valid, "test": test}
 
 
+def _three_parts(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    parts = ("train", "valid", "test")
+    partition = _partition(clips)
+    if absent := [part for part in parts if not (partition == part).any()]:
+        raise RepriseError(
+            f"this corpus's published partition has no {' and no '.join(absent)}, which the split published needs: "
+            "use another split, or complete the corpus"
+        )
+    return {part: np.flatnonzero(partition == part) for part in parts}
+
+
 def _published(clips: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    partition = _partition(clips)
+    if (partition == "valid").any():
+        raise RepriseError("this corpus is published in three parts, valid among them: use the split published")
+    return np.flatnonzero(partition == "train"), np.flatnonzero(partition == "test")
+
+
+def _partition(clips: pd.DataFrame) -> np.ndarray:
     if "partition" not in clips:
         raise RepriseError("this corpus has no published partition: use the split random-80-15-5")
-    partition = clips["partition"].to_numpy()
-    return np.flatnonzero(partition == "train"), np.flatnonzero(partition == "test")
+    return clips["partition"].to_numpy()
 
 
 def _keep(name: str, seed: int, clips: pd.DataFrame, corpus: str, rows: dict[str, np.ndarray]) -> None:
@@ -157,7 +177,8 @@ _SPLITS: dict[str, Callable[[pd.DataFrame, int], dict[str, np.ndarray]]] = {
     "official": _official,
     "gururani": _gururani,
     "random-80-15-5": _random_80_15_5,
+    "published": _three_parts,
 }
 
 #: Splits that are published whole.
-SEEDLESS = frozenset({"gururani"})
+SEEDLESS = frozenset({"gururani", "published"})
