@@ -126,7 +126,7 @@ def test_time_pool_averages_neighbouring_frames():
 
 
 def test_frames_are_where_seconds_per_frame_says():
-    for name in names():
+    for name in ("mel", "vggish"):
         front = front_end(name, time_pool=2)
         waveform = np.zeros(10 * front.sample_rate)
         waveform[6 * front.sample_rate] = 1
@@ -158,6 +158,66 @@ def test_unknown_names_and_values_say_what_there_is():
     for value in (0, -1, 1.5, "2", True):
         with pytest.raises(RepriseError, match=r"time_pool is .*; give a whole number of at least 1"):
             front_end("mel", time_pool=value)
+    for value in (1, "yes", None):
+        with pytest.raises(RepriseError, match=r"vggish: peak_normalise is .*; give False or True"):
+            front_end("vggish", peak_normalise=value)
+    with pytest.raises(RepriseError, match=r"vggish_patch: which is 'last'; give 'first' or 'loudest'"):
+        front_end("vggish_patch", which="last")
+
+
+def test_peak_normalisation_makes_the_level_irrelevant():
+    """As OpenMIC's authors did: the same features as torchvggish gives for the waveform divided by its peak."""
+    waveform = signals(16000)["sweep"].astype(np.float32)
+    normalised = (waveform / np.abs(waveform).max()).astype(np.float64)
+    expected = vggish_input.waveform_to_examples(normalised, 16000, return_tensor=False)
+    for level in (1.0, 0.01, 20.0):
+        computed = front_end("vggish", peak_normalise=True).compute(level * waveform)
+        np.testing.assert_allclose(computed, expected, rtol=0, atol=5e-4)  # the levels round the samples differently
+    assert np.abs(front_end("vggish").compute(0.01 * waveform) - expected).max() > 1
+    silence = front_end("vggish", peak_normalise=True).compute(np.zeros(16000))
+    np.testing.assert_allclose(silence, np.log(0.01), rtol=1e-6)
+
+
+def test_the_first_patch_is_vggishs_first():
+    waveform = signals(16000)["noise"]
+    patch = front_end("vggish_patch").compute(waveform)
+    np.testing.assert_array_equal(patch, front_end("vggish").compute(waveform)[:1])
+    assert patch.flags.c_contiguous
+    louder = front_end("vggish_patch", peak_normalise=True).compute(waveform)
+    np.testing.assert_array_equal(louder, front_end("vggish", peak_normalise=True).compute(waveform)[:1])
+
+
+@pytest.mark.parametrize("time_pool", [1, 2])
+@pytest.mark.parametrize("onset", [0.0, 1.3, 2.71, 6.5])
+def test_the_loudest_patch_is_the_window_of_greatest_sum(onset, time_pool):
+    """Against a search through all windows; the burst of 0.9 s is louder than the noise around it."""
+    waveform = np.random.default_rng(2).normal(0, 1e-3, 8 * 16000)
+    burst = slice(round(onset * 16000), round((onset + 0.9) * 16000))
+    waveform[burst] += signals(16000)["noise"][burst]
+    frames = front_end("vggish", time_pool=time_pool)._frames(waveform)
+    windows = np.stack([frames[start : start + 96] for start in range(len(frames) - 95)])
+    best = int(windows.sum(axis=(1, 2), dtype=np.float64).argmax())
+    patch = front_end("vggish_patch", which="loudest", time_pool=time_pool).compute(waveform)
+    np.testing.assert_array_equal(patch[0], windows[best])
+    first, last = best * 0.01 * time_pool, (best + 96) * 0.01 * time_pool
+    assert first <= onset + 0.02
+    assert last >= min(onset + 0.88, len(frames) * 0.01 * time_pool)
+
+
+@pytest.mark.parametrize("which", ["first", "loudest"])
+def test_a_clip_shorter_than_a_patch_ends_in_silence(which):
+    front = front_end("vggish_patch", which=which)
+    short = signals(16000)["noise"][:4000]
+    expected = front_end("vggish").compute(np.pad(short, (0, 12000)))
+    np.testing.assert_array_equal(front.compute(short), expected)
+    np.testing.assert_allclose(front.compute(short)[0, 30:], np.log(0.01), rtol=1e-6)
+    assert front.shape(None) == front.shape(0.1) == front.shape(30.0) == front.compute(np.zeros(0)).shape == (1, 96, 64)
+
+
+@pytest.mark.parametrize("name", ["mel", "vggish"])
+def test_outputs_that_grow_need_clips_of_one_length(name):
+    with pytest.raises(RepriseError, match=f"front end {name} needs clips of one length"):
+        front_end(name).shape(None)
 
 
 def test_waveform_shorter_than_a_window():

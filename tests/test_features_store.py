@@ -216,6 +216,21 @@ def test_wrong_length_is_a_bad_file(breakable):
         open_store(breakable, front_end("vggish"), jobs=1)
 
 
+def test_clips_of_many_lengths(breakable):
+    """Clips may be of any length where the corpus says so and the front end gives one shape for all."""
+    breakable.seconds = None
+    for number, seconds in enumerate((0.3, 2.5)):
+        tone(Path(breakable.clips["path"][number]), number, seconds)
+    front = front_end("vggish_patch", which="loudest")
+    store = open_store(breakable, front, jobs=1)
+    assert store.array.shape == (6, 1, 96, 64)
+    assert store.manifest["seconds"] is None
+    for row, path in enumerate(breakable.clips["path"]):
+        np.testing.assert_array_equal(store.array[row], front.compute(decode(path, 16000)))
+    with pytest.raises(RepriseError, match="front end vggish needs clips of one length"):
+        open_store(breakable, front_end("vggish"), jobs=1)
+
+
 def test_clips_too_short_for_the_front_end(breakable):
     with pytest.raises(RepriseError, match="too short for front end vggish with time_pool 2"):
         open_store(breakable, front_end("vggish", time_pool=2), jobs=1)

@@ -6,6 +6,7 @@ cache-sized block of frames at a time, and each group of mel bands is multiplied
 
 import abc
 import functools
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
@@ -34,12 +35,23 @@ class FrontEnd(abc.ABC):
     name: ClassVar[str]
     sample_rate: ClassVar[int]  # these two are fields where the user may set them
     hop_length: ClassVar[int]
+    #: Values of the fields that are no numbers.
+    CHOICES: ClassVar[dict[str, tuple]] = {}
+    #: Fields that are real numbers greater than 0; all others are whole ones of at least 1.
+    REAL: ClassVar[frozenset[str]] = frozenset()
     time_pool: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if choices := self.CHOICES.get(field.name):
+                if not any(type(value) is type(choice) and value == choice for choice in choices):
+                    wanted = " or ".join(map(repr, choices))
+                    raise RepriseError(f"front end {self.name}: {field.name} is {value!r}; give {wanted}")
+            elif field.name in self.REAL:
+                if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+                    raise RepriseError(f"front end {self.name}: {field.name} is {value!r}; give a number above 0")
+            elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise RepriseError(
                     f"front end {self.name}: {field.name} is {value!r}; give a whole number of at least 1"
                 )
@@ -60,8 +72,8 @@ class FrontEnd(abc.ABC):
         """Centre frequencies of the bands in Hz, low to high."""
 
     @abc.abstractmethod
-    def shape(self, seconds: float) -> tuple[int, ...]:
-        """Shape of the output for a waveform of `seconds`."""
+    def shape(self, seconds: float | None) -> tuple[int, ...]:
+        """Shape of the output for a waveform of `seconds`; of None seconds if all lengths give the same."""
 
     @abc.abstractmethod
     def compute(self, waveform: np.ndarray) -> np.ndarray:
@@ -124,8 +136,9 @@ class Mel(FrontEnd):
         """Centre frequencies of the bands in Hz, low to high, shape (n_mels,)."""
         return slaney_edges(self.sample_rate, self.n_mels)[1:-1]
 
-    def shape(self, seconds: float) -> tuple[int, int]:
+    def shape(self, seconds: float | None) -> tuple[int, int]:
         """Shape of the output: (bands, frames), (128, 431) for 10 s by default."""
+        seconds = _known(seconds, self.name)
         return self.n_mels, (1 + round(seconds * self.sample_rate) // self.hop_length) // self.time_pool
 
     def compute(self, waveform: np.ndarray) -> np.ndarray:
@@ -164,11 +177,16 @@ class Vggish(FrontEnd):
     ----------
     time_pool
         Number of neighbouring log-mel frames averaged into one before the patches are cut.
+    peak_normalise
+        Whether the waveform is divided by its largest absolute sample first, as OpenMIC's authors did before they
+        computed the embeddings that come with their data; torchvggish does not.
     """
 
     name: ClassVar[str] = "vggish"
     sample_rate: ClassVar[int] = 16000
     hop_length: ClassVar[int] = 160
+    CHOICES: ClassVar[dict[str, tuple]] = {"peak_normalise": (False, True)}
+    peak_normalise: bool = False
 
     WINDOW: ClassVar[int] = 400
     N_FFT: ClassVar[int] = 512
@@ -203,8 +221,9 @@ class Vggish(FrontEnd):
         """Centre frequencies of the bands in Hz, low to high, shape (64,)."""
         return 700 * np.expm1(_htk_edges(self.BANDS, self.FMIN, self.FMAX)[1:-1] / 1127)
 
-    def shape(self, seconds: float) -> tuple[int, int, int]:
+    def shape(self, seconds: float | None) -> tuple[int, int, int]:
         """Shape of the output: (patches, 96 frames, 64 bands), (10, 96, 64) for 10 s by default."""
+        seconds = _known(seconds, self.name)
         frames = max(0, 1 + (round(seconds * self.sample_rate) - self.WINDOW) // self.hop_length)
         return frames // self.time_pool // self.PATCH, self.PATCH, self.BANDS
 
@@ -221,17 +240,248 @@ class Vggish(FrontEnd):
         np.ndarray, shape (patches, 96, 64), float32
             Natural logarithms; frames by bands within a patch. No patch if the waveform is shorter than 0.975 s.
         """
-        waveform = np.asarray(waveform, np.float32)
-        weights = _htk_weights(self.sample_rate, self.N_FFT, self.BANDS, self.FMIN, self.FMAX)
-        bands = _project(waveform, _hann(self.WINDOW, np.float64), self.N_FFT, self.hop_length, weights, power=1)
-        bands += np.float32(self.LOG_OFFSET)
-        frames = _pool(np.log(bands, out=bands), self.time_pool)
+        frames = self._frames(waveform)
         patches = len(frames) // self.PATCH
         return frames[: patches * self.PATCH].reshape(patches, self.PATCH, self.BANDS)
 
+    def _frames(self, waveform: np.ndarray) -> np.ndarray:
+        """Log-mel frames of the whole waveform, shape (frames, 64)."""
+        waveform = np.asarray(waveform, np.float32)
+        if self.peak_normalise and (peak := np.abs(waveform).max(initial=0)) > 0:
+            waveform = waveform / peak
+        weights = _htk_weights(self.sample_rate, self.N_FFT, self.BANDS, self.FMIN, self.FMAX)
+        bands = _project(waveform, _hann(self.WINDOW, np.float64), self.N_FFT, self.hop_length, weights, power=1)
+        bands += np.float32(self.LOG_OFFSET)
+        return _pool(np.log(bands, out=bands), self.time_pool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VggishPatch(Vggish):
+    """One log-mel patch of a clip of any length: one input of VGGish where a clip is one example (study 003, 4.1).
+
+    A clip shorter than a patch is padded with silence at its end.
+
+    Parameters
+    ----------
+    time_pool, peak_normalise
+        As those of `Vggish`; what is normalised is the whole clip.
+    which
+        ``"first"``: the patch from the clip's start, where a note has its attack. ``"loudest"``: of all windows of 96
+        frames the one whose log-mel values have the greatest sum, the first of several; COALA takes its patches so,
+        but looks at every twelfth frame only.
+    """
+
+    name: ClassVar[str] = "vggish_patch"
+    CHOICES: ClassVar[dict[str, tuple]] = {**Vggish.CHOICES, "which": ("first", "loudest")}
+    which: str = "first"
+
+    def shape(self, seconds: float | None) -> tuple[int, int, int]:
+        """Shape of the output: (1, 96 frames, 64 bands), whatever the length."""
+        return 1, self.PATCH, self.BANDS
+
+    def compute(self, waveform: np.ndarray) -> np.ndarray:
+        """One log-mel patch.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n,)
+            At 16 kHz.
+
+        Returns
+        -------
+        np.ndarray, shape (1, 96, 64), float32
+            Natural logarithms; frames by bands.
+        """
+        needed = self.WINDOW + self.hop_length * (self.PATCH * self.time_pool - 1)
+        waveform = np.asarray(waveform, np.float32)
+        frames = self._frames(np.pad(waveform, (0, max(0, needed - len(waveform)))))
+        start = 0
+        if self.which == "loudest":
+            sums = np.cumsum(np.concatenate([[0.0], frames.sum(axis=1, dtype=np.float64)]))
+            start = int(np.argmax(sums[self.PATCH :] - sums[: -self.PATCH]))
+        return np.ascontiguousarray(frames[None, start : start + self.PATCH])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotePicture(FrontEnd):
+    """Log-mel picture of a note's first second, the input of an image network (study 004, section 6).
+
+    12 kHz, one second from the onset, mel power spectrogram as `Mel` has it, natural logarithm, the picture's own range
+    stretched to 0 to 1, and resized to a square. The thesis gives rate, length, bands, window, hop and logarithm; the
+    other defaults are ours: where the second starts, what is added before the logarithm, the range, which end is up,
+    and how it is resized.
+
+    The onset is where the RMS level (frames of 2048 samples every 512, zeros at both ends) first comes within
+    `onset_db` of its maximum, as ``librosa.effects.trim`` finds it. What is missing of the second is silence.
+
+    Parameters
+    ----------
+    sample_rate
+        In Hz.
+    onset_db
+        How far below the loudest frame a note begins, in dB; an enormous number keeps the file's own beginning.
+    seconds
+        Length that is pictured.
+    n_fft
+        Window and transform length in samples.
+    hop_length
+        Samples from one frame to the next.
+    n_mels
+        Number of mel bands.
+    offset
+        Added to the mel power before the logarithm.
+    size
+        Height and width of the picture.
+    interpolation
+        ``"nearest"``: the value of the nearest cell, as Keras' generator takes it; ``"bilinear"``: between the four
+        cells around.
+    low
+        ``"bottom"``: low frequencies in the last row, as pictures are looked at; ``"top"``: in the first.
+    time_pool
+        Number of neighbouring frames averaged into one before the picture is stretched and resized.
+    """
+
+    name: ClassVar[str] = "note_picture"
+    CHOICES: ClassVar[dict[str, tuple]] = {"interpolation": ("nearest", "bilinear"), "low": ("bottom", "top")}
+    REAL: ClassVar[frozenset[str]] = frozenset({"onset_db", "seconds", "offset"})
+    sample_rate: int = 12000
+    onset_db: float = 40.0
+    seconds: float = 1.0
+    n_fft: int = 2048
+    hop_length: int = 1024
+    n_mels: int = 128
+    offset: float = 1e-6
+    size: int = 150
+    interpolation: str = "nearest"
+    low: str = "bottom"
+
+    ONSET_WINDOW: ClassVar[int] = 2048
+    ONSET_HOP: ClassVar[int] = 512
+    AMIN: ClassVar[float] = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._frames < 1:
+            raise RepriseError(
+                f"front end {self.name}: {self.seconds:g} s give {1 + self._samples // self.hop_length} frames, too few "
+                f"for a time_pool of {self.time_pool}; give a smaller one"
+            )
+
+    @property
+    def parameters(self) -> dict:
+        """Every constant that determines the output, ready for JSON."""
+        constants = {
+            "version": 1,
+            "window": "hann",
+            "center": True,
+            "pad_mode": "constant",
+            "power": 2.0,
+            "mel_scale": "slaney",
+            "norm": "slaney",
+            "fmin": 0.0,
+            "fmax": self.sample_rate / 2,
+            "range": "minimum to maximum",
+            "onset_window": self.ONSET_WINDOW,
+            "onset_hop": self.ONSET_HOP,
+            "onset_amin": self.AMIN,
+        }
+        return asdict(self) | constants
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one column of the picture to the next."""
+        return self._frames * self.time_pool * self.hop_length / self.sample_rate / self.size
+
+    @property
+    def band_hz(self) -> np.ndarray:
+        """Frequencies of the picture's rows in Hz, low to high, shape (size,)."""
+        return self._resized(slaney_edges(self.sample_rate, self.n_mels)[1:-1], 0)
+
+    def shape(self, seconds: float | None) -> tuple[int, int]:
+        """Shape of the output: (size, size), (150, 150) by default, whatever the length."""
+        return self.size, self.size
+
+    def compute(self, waveform: np.ndarray) -> np.ndarray:
+        """Picture of a note.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n,)
+            At `sample_rate`.
+
+        Returns
+        -------
+        np.ndarray, shape (size, size), float32
+            From 0 to 1, rows by columns; zeros throughout where every cell is the same, as in silence.
+        """
+        cells = self.log_mel(waveform)
+        low, high = cells.min(), cells.max()
+        cells = (cells - low) / (high - low) if high > low else np.zeros_like(cells)
+        picture = self._resized(self._resized(cells, 0), 1)
+        if self.low == "bottom":
+            picture = picture[::-1]
+        return np.ascontiguousarray(picture, np.float32)
+
+    def log_mel(self, waveform: np.ndarray) -> np.ndarray:
+        """Log-mel spectrogram of the note's beginning, before it becomes a picture.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n,)
+            At `sample_rate`.
+
+        Returns
+        -------
+        np.ndarray, shape (n_mels, frames), float32
+            Natural logarithms, lowest band first; (128, 12) by default.
+        """
+        note = np.asarray(waveform, np.float32)[self.onset(waveform) :][: self._samples]
+        note = np.pad(note, (self.n_fft // 2, self.n_fft // 2 + self._samples - len(note)))
+        weights = _slaney_weights(self.sample_rate, self.n_fft, self.n_mels)
+        # In float64, as what the rounding of a loud partial leaves in the other bands is not small beside the offset.
+        bands = _project(note, _hann(self.n_fft, np.float64), self.n_fft, self.hop_length, weights, power=2)
+        bands += np.float32(self.offset)
+        return _pool(np.log(bands, out=bands), self.time_pool).T
+
+    def onset(self, waveform: np.ndarray) -> int:
+        """Sample at which a note begins.
+
+        Parameters
+        ----------
+        waveform : np.ndarray, shape (n,)
+            At `sample_rate`.
+
+        Returns
+        -------
+        int
+            A multiple of 512; 0 where all is silent.
+        """
+        padded = np.pad(np.asarray(waveform, np.float32), self.ONSET_WINDOW // 2)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, self.ONSET_WINDOW)[:: self.ONSET_HOP]
+        levels = np.maximum(np.sqrt(np.square(frames, dtype=np.float64).mean(axis=1)), self.AMIN)
+        return int(np.argmax(levels > levels.max() * 10 ** (-self.onset_db / 20))) * self.ONSET_HOP
+
+    @property
+    def _samples(self) -> int:
+        return round(self.seconds * self.sample_rate)
+
+    @property
+    def _frames(self) -> int:
+        return (1 + self._samples // self.hop_length) // self.time_pool
+
+    def _resized(self, cells: np.ndarray, axis: int) -> np.ndarray:
+        """Cells along an axis resized to `size`, centres on centres."""
+        count = cells.shape[axis]
+        places = np.clip((np.arange(self.size) + 0.5) * count / self.size - 0.5, 0, count - 1)
+        if self.interpolation == "nearest":
+            return np.take(cells, np.floor(places + 0.5).astype(int), axis)
+        below = np.floor(places).astype(int)
+        part = (places - below).reshape(-1, *[1] * (cells.ndim - 1 - axis))
+        return np.take(cells, below, axis) * (1 - part) + np.take(cells, np.minimum(below + 1, count - 1), axis) * part
+
 
 #: Every front end by name.
-FRONT_ENDS: dict[str, type[FrontEnd]] = {kind.name: kind for kind in (Mel, Vggish)}
+FRONT_ENDS: dict[str, type[FrontEnd]] = {kind.name: kind for kind in (Mel, Vggish, VggishPatch, NotePicture)}
 
 
 def names() -> list[str]:
@@ -245,15 +495,15 @@ def names() -> list[str]:
     return list(FRONT_ENDS)
 
 
-def front_end(name: str, **parameters: int) -> FrontEnd:
+def front_end(name: str, **parameters: float | bool | str) -> FrontEnd:
     """Make a front end.
 
     Parameters
     ----------
     name
-        One of `names`: "mel" or "vggish".
+        One of `names`: "mel", "vggish", "vggish_patch" or "note_picture".
     **parameters
-        Those of its class, `Mel` or `Vggish`; defaults are the published ones.
+        Those of its class, `Mel`, `Vggish`, `VggishPatch` or `NotePicture`; defaults are the published ones.
 
     Returns
     -------
@@ -263,7 +513,7 @@ def front_end(name: str, **parameters: int) -> FrontEnd:
     Raises
     ------
     RepriseError
-        No such front end, no such parameter, or a value that is not a positive whole number.
+        No such front end, no such parameter, or a value that it cannot have.
 
     Examples
     --------
@@ -305,6 +555,15 @@ def vggish_examples(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     if sample_rate != Vggish.sample_rate:
         waveform = soxr.resample(waveform, sample_rate, Vggish.sample_rate, quality="HQ")
     return Vggish().compute(waveform)
+
+
+def _known(seconds: float | None, name: str) -> float:
+    """The length itself, which a front end needs whose output grows with it."""
+    if seconds is None:
+        raise RepriseError(
+            f"front end {name} needs clips of one length, and these have lengths of their own; use vggish_patch"
+        )
+    return seconds
 
 
 def slaney_edges(sample_rate: int, n_mels: int) -> np.ndarray:

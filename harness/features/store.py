@@ -75,7 +75,7 @@ class _Chunk:
     stop: int
     paths: tuple[str, ...]
     front_end: FrontEnd
-    seconds: float
+    seconds: float | None
 
     @property
     def flag(self) -> Path:
@@ -88,7 +88,8 @@ def open_store(corpus: "Corpus", front_end: FrontEnd, *, jobs: int | None = None
     Parameters
     ----------
     corpus
-        Of it, `name`, `root`, `clips` (columns key and path) and `seconds` are used.
+        Of it, `name`, `root`, `clips` (columns key and path) and `seconds` are used. Where `seconds` is None every
+        clip may have a length of its own, which is not checked.
     front_end
         What computes them.
     jobs
@@ -105,7 +106,8 @@ def open_store(corpus: "Corpus", front_end: FrontEnd, *, jobs: int | None = None
     ------
     RepriseError
         Some audio files cannot be used and `skip_bad` is False, or none can; the disk is too small; clips are too
-        short for the front end; files changed meanwhile; or the stored array is damaged.
+        short for the front end, or of many lengths where it needs one; files changed meanwhile; or the stored array is
+        damaged.
     """
     keys, paths = [str(key) for key in corpus.clips["key"]], [str(path) for path in corpus.clips["path"]]
     signature = _signature(corpus.root, keys, paths)
