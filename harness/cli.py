@@ -4,6 +4,7 @@ What is heavy to import (PyTorch, plotting) is imported where it is used, so tha
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,9 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 console = open_console()
 
+#: What ``--weights`` takes in place of a file.
+WORDS_FOR_WEIGHTS = ("published", "random", "pretrained", "seeded")
+
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the trials.", file_okay=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the tables, plots and galleries.", file_okay=False)]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes at a time; default: one per core.")]
@@ -75,10 +79,10 @@ def list_all() -> None:
     for name in studies.names():
         study = studies.load(name)
         table = Table(title=f"{name}: {study.title} ({study.paper['year']})", title_justify="left")
-        for head in ("arm", "network", "layers trained", "learning parameters"):
+        for head in ("arm", "network", "title", "learning parameters"):
             table.add_column(head, justify="right" if head.endswith("parameters") else "left")
         for arm in study.arms:
-            table.add_row(arm.name, arm.network, arm.title, f"{arm.parameters:,}")
+            table.add_row(arm.name, arm.network, arm.title, f"{arm.parameters:,}" if arm.parameters else "")
         console.print(table)
         for condition in study.conditions:
             default = "" if condition.default else " (only on request: --condition)"
@@ -99,7 +103,8 @@ def _corpus_status(name: str) -> str:
         return f"here ({status['folder']}, {status['audio_files']:,} audio files)"
     missing = "" if len(status["missing"]) > 3 else f", of which only {', '.join(status['missing'])} is missing"
     begun = f", {status['downloaded_bytes'] / 1e6:.0f} MB downloaded" if status["downloaded_bytes"] else ""
-    return f"not here ({status['folder']}{missing}{begun}): `{status['how']}`; {status['about']}"
+    way = f"`{status['how']}`; " if status["how"] else ""
+    return f"not here ({status['folder']}{missing}{begun}): {way}{status['about']}"
 
 
 def _weights_status(name: str) -> str:
@@ -137,7 +142,7 @@ def data_fetch(name: Annotated[str, typer.Argument(help="A published corpus, or 
 @data_app.command("make")
 def data_make(
     name: Annotated[str, typer.Argument(help="A pocket corpus, such as pocket-openmic.")],
-    size: Annotated[int | None, typer.Option(min=100, help="Number of clips; default 600.")] = None,
+    size: Annotated[int | None, typer.Option(min=20, help="Number of clips; each corpus has its own default.")] = None,
     jobs: JobsOption = None,
 ) -> None:
     """Render a pocket corpus now rather than on first use."""
@@ -151,7 +156,7 @@ def data_make(
 
 @data_app.command("verify")
 def data_verify(name: Annotated[str, typer.Argument(help="A corpus.")]) -> None:
-    """Check every audio file of a corpus against its published checksum."""
+    """Check every audio file of a corpus against its published checksum, or by its form where none is published."""
     from harness.corpora import download
 
     result = download.verify(name)
@@ -161,7 +166,13 @@ def data_verify(name: Annotated[str, typer.Argument(help="A corpus.")]) -> None:
     bad = sum(len(result[kind]) for kind in ("missing", "changed", "unlisted"))
     if bad:
         raise RepriseError(f"{bad} audio files of {name} are not as published; get sound copies and verify again")
-    print(f"{name}: all {result['checked']:,} audio files are as published")
+    if result["by_form"]:
+        print(
+            f"{name}: all {result['checked']:,} audio files are there and have the form they should have "
+            f"({result['by_form']:,} of them have no published checksum)"
+        )
+    else:
+        print(f"{name}: all {result['checked']:,} audio files are as published")
 
 
 def _sized(name: str, size: int | None) -> str:
@@ -177,19 +188,19 @@ def _sized(name: str, size: int | None) -> str:
 def run(
     study: Annotated[str, typer.Argument(help="Folder name of a study; see `reprise list`.")],
     corpus: Annotated[str | None, typer.Option(help="Corpus; default: the profile's.")] = None,
-    size: Annotated[int | None, typer.Option(min=100, help="Clips of the pocket corpus; default 600.")] = None,
+    size: Annotated[int | None, typer.Option(min=20, help="Clips of the pocket corpus; default: its own.")] = None,
     profile: Annotated[
         str, typer.Option(help="paper: every setting as published. pocket: minutes on two cores.")
     ] = "pocket",
     arm: Annotated[list[str] | None, typer.Option(help="Arm to run; repeat for several. Default: all.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="Condition to run under; repeat for several.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds; default: the study's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     bf16: Annotated[bool, typer.Option("--bf16", help="Forward passes in bfloat16.")] = False,
     jobs: JobsOption = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="published, random, or FILE; NETWORK=FILE where a study has several networks."),
+        typer.Option(help="published, random, or FILE; NAME=FILE where a study has several networks."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out clips whose audio cannot be used.")] = False,
     runs: RunsOption = Path("runs"),
@@ -206,8 +217,9 @@ def run(
         changes["corpus"] = _sized(corpus or chosen.resolve(profile, chosen.conditions[0].name)["corpus"], size)
     if weights:
         base = chosen.conditions[0].name
-        networks = dict.fromkeys(a.network for a in chosen.arms)
-        defaults = {n: chosen.resolve(profile, base, network=n)["weights"] for n in networks}
+        defaults = chosen.resolve(profile, base)["weights"]
+        if not isinstance(defaults, Mapping):  # one source for all networks
+            defaults = {a.network: chosen.resolve(profile, base, network=a.network)["weights"] for a in chosen.arms}
         changes["weights"] = _weights(weights, defaults)
     where = _device(device)
     trials = executor.plan(
@@ -216,7 +228,7 @@ def run(
         runs=runs,
         arms=arm or (),
         conditions=condition or (),
-        seeds=seeds,
+        seeds=seeds or chosen.seeds.get(profile, 1),
         changes=changes,
         device=where,
         bf16=bf16,
@@ -228,7 +240,7 @@ def run(
             build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
 
 
-def _weights(given: list[str], defaults: dict[str, str]) -> str | dict[str, str]:
+def _weights(given: list[str], defaults: Mapping[str, str]) -> str | dict[str, str]:
     """``--weights`` as the protocol holds it: one source for all networks, or one for each."""
     if given in (["published"], ["random"]):
         return given[0]
@@ -242,7 +254,7 @@ def _weights(given: list[str], defaults: dict[str, str]) -> str | dict[str, str]
                 f"--weights {item}: say for which network, as in --weights {next(iter(sources))}=FILE "
                 f"(this study has {', '.join(sources)})"
             )
-        sources[network] = file if file in ("published", "random") else str(Path(file).absolute())
+        sources[network] = file if file in WORDS_FOR_WEIGHTS else str(Path(file).absolute())
     return sources
 
 
@@ -289,8 +301,8 @@ def verify(folder: Annotated[Path, typer.Argument(help="A trial's folder, or any
         raise RepriseError(f"{folder} holds no finished trial (no record.json); run it to its end first")
     for path in found:
         record = records.verify(path)
-        macro = record.data["metrics"]["test"]["f1_macro_unmasked"]
-        print(f"sound: {path}  (test macro F1 {macro:.4f})")
+        metric = studies.load(record.data["study"]).metric
+        print(f"sound: {path}  (test {metric} {record.data['metrics']['test'][metric]:.4f})")
 
 
 def main() -> None:

@@ -178,8 +178,6 @@ def test_what_determines_the_weights_makes_another_run(made, monkeypatch):
     folders.append(run("den_mul").folder)
     assert len(set(folders)) == 5
     assert not pretraining.finished("den_add", SETTINGS["den_add"], seed=2)
-    assert not pretraining.finished("den_add", SETTINGS["den_add"], seed=0, device="cuda")
-    assert not pretraining.finished("den_add", SETTINGS["den_add"], seed=0, bf16=True)
     fewer = Corpus(**{**vars(made["notes"]), "clips": made["notes"].clips.assign(key=[f"x{i}" for i in range(30)])})
     monkeypatch.setattr(corpora, "load", lambda name, root=None, *, jobs=None: fewer)
     assert not pretraining.finished("den_add", SETTINGS["den_add"], seed=0)

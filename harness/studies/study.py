@@ -101,6 +101,8 @@ class Study:
         Names of the scores that are taken of the validation part after every epoch.
     claims
         What the paper says of its arms in words, one dict per claim.
+    seeds
+        How many seeds a run takes unless told otherwise, by profile; one where nothing is said.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Study:
     metric: str
     history: tuple[str, ...]
     claims: tuple[Mapping[str, Any], ...] = ()
+    seeds: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -248,6 +251,7 @@ def load(name: str) -> Study:
             metric=data["scores"]["main"],
             history=tuple(data["scores"]["history"]),
             claims=tuple(data.get("claim", ())),
+            seeds=data.get("seeds", {}),
         )
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise RepriseError(f"{path} cannot be understood: {type(error).__name__} {error}; mend it there") from error

@@ -254,8 +254,9 @@ def figure(study: Study, record: Record) -> Figure:
         write_foot(
             drawing,
             f"{study.arm(record.arm).title}, seed {record.seed}. Lines: attention of the model, which adds up to one "
-            f"over a clip's {frames} frames (dotted: even attention); p: its probability of the instrument. {bars}Shown: "
-            "clips with instruments labelled present that the model is right about, those that come and go first. "
+            f"over a clip's {frames} frames (dotted: even attention); p: its probability of the instrument. {bars}"
+            "Shown: clips with instruments labelled present that the model is right about, those that come and go the "
+            "most first. "
             f"{estimates.provenance(study, [record], 'test').sentence()}",
         )
     return drawing

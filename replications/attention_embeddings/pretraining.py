@@ -6,6 +6,7 @@ with VGGish alone under the names of the published weights, and ``pretraining.js
 is.
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from harness.models import count_parameters
 from harness.models.vggish import encoder, glorot_
 from harness.storage import atomic_path, cache_home, fingerprint, lock, sha256_of, write_json
 from harness.studies import environment
+from harness.studies.networks import resident
 from harness.training import loop
 from replications.attention_embeddings import word_vectors
 from replications.attention_embeddings.objectives import COMMON, OBJECTIVES, Objective
@@ -128,13 +130,13 @@ def run(
         As `prepare`; or the loss is not finite, or a file cannot be written.
     """
     inputs = _open(objective, settings, jobs, skip_bad)
-    identity = _identity(objective, settings, inputs.corpus, inputs.store, seed, device, bf16)
+    identity = _identity(objective, settings, inputs.corpus, inputs.store, seed)
     folder = _folder(identity)
     with lock(folder):  # a second process that wants the same waits, and finds it finished
         if not (folder / MANIFEST).exists():
             for leftover in folder.glob(".*.part"):  # of a run that was killed while it wrote
                 leftover.unlink()
-            _train(folder, settings, identity, inputs, on_epoch)
+            _train(folder, settings, identity, inputs, device, bf16, on_epoch)
         (folder / "checkpoint.pt").unlink(missing_ok=True)
     return read(folder)
 
@@ -144,15 +146,13 @@ def find(
     settings: Mapping[str, Any],
     *,
     seed: int,
-    device: str = "cpu",
-    bf16: bool = False,
     skip_bad: bool = False,
 ) -> Pretrained:
-    """Find a finished pre-training.
+    """Find a finished pre-training, wherever it was trained.
 
     Parameters
     ----------
-    objective, settings, seed, device, bf16, skip_bad
+    objective, settings, seed, skip_bad
         As for `run`.
 
     Returns
@@ -166,7 +166,7 @@ def find(
         It was not run yet, or not to the end.
     """
     inputs = _open(objective, settings, None, skip_bad)
-    folder = _folder(_identity(objective, settings, inputs.corpus, inputs.store, seed, device, bf16))
+    folder = _folder(_identity(objective, settings, inputs.corpus, inputs.store, seed))
     if not (folder / MANIFEST).exists():
         raise RepriseError(
             f"the pre-training {objective} on {settings['corpus']} was not run to its end ({folder}); "
@@ -175,14 +175,12 @@ def find(
     return read(folder)
 
 
-def finished(
-    objective: str, settings: Mapping[str, Any], *, seed: int, device: str = "cpu", bf16: bool = False
-) -> bool:
+def finished(objective: str, settings: Mapping[str, Any], *, seed: int) -> bool:
     """Whether such a pre-training is there, without computing features: for a plan.
 
     Parameters
     ----------
-    objective, settings, seed, device, bf16
+    objective, settings, seed
         As for `run`.
 
     Returns
@@ -192,7 +190,7 @@ def finished(
         nonetheless.
     """
     _check(objective, settings)
-    wanted = _identity(objective, settings, corpora.load(settings["corpus"]), None, seed, device, bf16)
+    wanted = _identity(objective, settings, corpora.load(settings["corpus"]), None, seed)
     manifests = (cache_home() / "pretrained").glob(f"{objective}-{settings['corpus']}-*/{MANIFEST}")
     return any({**read(path.parent).description["identity"], "features": None} == wanted for path in manifests)
 
@@ -358,10 +356,8 @@ def _identity(
     corpus: Corpus,
     store: Store | None,
     seed: int,
-    device: str,
-    bf16: bool,
 ) -> dict[str, Any]:
-    """All that determines the weights."""
+    """All that determines the weights but the device: one that was trained on a GPU serves a laptop, too."""
     return {
         "format": FORMAT,
         "objective": objective,
@@ -370,8 +366,6 @@ def _identity(
         "corpus": corpus.checksum,
         "features": store.manifest["array_sha256"] if store else None,
         "seed": seed,
-        "device": device,
-        "bf16": bf16,
     }
 
 
@@ -385,13 +379,16 @@ def _train(
     settings: Mapping[str, Any],
     identity: Mapping[str, Any],
     inputs: _Inputs,
+    device_name: str,
+    bf16: bool,
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> None:
     examples, rows = _examples(inputs, settings)
     torch.manual_seed(identity["seed"])
     training = inputs.kind.build(settings, examples.labels.shape[1])
     glorot_(training.network)
-    device = torch.device(identity["device"])
+    device = torch.device(device_name)
+    examples = dataclasses.replace(examples, inputs=resident(examples.inputs, device))
     network = training.network.to(device, memory_format=torch.channels_last)
     fit = loop.fit(
         network,
@@ -410,7 +407,7 @@ def _train(
         name=f"{identity['objective']} on {inputs.corpus.name}",
         # A last batch of one example has no variance to normalise by.
         drop_last=inputs.kind.compares or len(rows["train"]) % settings["batch_size"] == 1,
-        bf16=identity["bf16"],
+        bf16=bf16,
         on_epoch=on_epoch,
     )
     state = {name: tensor.cpu().contiguous() for name, tensor in network.encoder.state_dict().items()}
@@ -437,6 +434,7 @@ def _train(
             "seconds": round(sum(entry["seconds"] for entry in fit.history), 3),
             "peak_memory_bytes": environment.peak_memory(device),
             "environment": environment.describe(device),
+            "bf16": bf16,
             "features": {key: inputs.store.manifest[key] for key in ("front_end", "parameters", "array_sha256")},
             "encoder_sha256": sha256_of(folder / ENCODER),
         },

@@ -72,7 +72,7 @@ def expected(trials: Sequence[Trial]) -> Expected:
     for t in _pretrainings(trials).values():
         objective = representations.objective_of(t.arm.options["representation"], t.protocol)
         settings = representations.settings_of(objective, t.protocol)
-        if pretraining.finished(objective, settings, seed=t.protocol["pretraining_seed"], device=t.device):
+        if pretraining.finished(objective, settings, seed=t.protocol["pretraining_seed"]):
             continue
         examples = pretraining.example_counts(objective, settings)
         shared[f"pre-training {objective} on {settings['corpus']}"] = cost.training_seconds(
