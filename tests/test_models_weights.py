@@ -1,12 +1,15 @@
 """Weights: from a file, damaged, of another network, absent."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import save_file
+from timm.models.inception_resnet_v2 import InceptionResnetV2
 from torch import nn
 
 from harness.errors import RepriseError
-from harness.models import resnet50, weights
+from harness.models import inception_resnet_v2, resnet50, weights
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,24 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(RepriseError, match=r"no weights file .*gone\.pth"):
         weights.load(resnet50(20), "resnet50", str(tmp_path / "gone.pth"))
+
+
+def test_the_file_of_inception_resnet_fits_all_but_its_classifier(tmp_path):
+    """A network as timm has it, classifier included, as its published file holds it."""
+    theirs = InceptionResnetV2(num_classes=1000)
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    network = inception_resnet_v2(7, hidden=(16,))
+    dense = network.head[0].weight.clone()
+    weights.load(network, "inception_resnet_v2", str(tmp_path / "model.safetensors"))
+    state = network.state_dict()
+    assert all(torch.equal(tensor, state[k]) for k, tensor in theirs.state_dict().items() if k[:8] != "classif.")
+    assert torch.equal(network.head[0].weight, dense)
+    with pytest.raises(RepriseError, match="another network"):
+        weights.load(resnet50(20), "resnet50", str(tmp_path / "model.safetensors"))
+
+
+def test_published_files_carry_the_start_of_their_hash():
+    for name, published in weights.PUBLISHED.items():
+        assert re.fullmatch(r"[0-9a-f]{8,16}", published.hash_prefix), name
+        assert published.path.suffix in (".pth", ".safetensors")
+    assert weights.PUBLISHED["inception_resnet_v2"].path.name != "model.safetensors"

@@ -29,7 +29,7 @@ def examples(nan_at: int | None = None) -> loop.Examples:
 
 
 def train(
-    folder, *, epochs=12, patience=10, rate=1e-2, data=None, on_epoch=lambda entry: None
+    folder, *, epochs=12, patience=10, rate=1e-2, data=None, on_epoch=lambda entry: None, **settings
 ) -> tuple[nn.Module, Fit]:
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
@@ -50,6 +50,7 @@ def train(
         folder=folder,
         name="an_arm",
         on_epoch=on_epoch,
+        **settings,
     )
     return model, result
 
@@ -70,6 +71,48 @@ def test_the_weights_kept_are_those_of_the_lowest_validation_loss(tmp_path):
     assert result.best_epoch == 1 + int(np.argmin(losses))
     valid_loss, _ = predict(model, model, examples(), ROWS["valid"], loss=partial(masked_bce, missing="negative"))
     assert valid_loss == pytest.approx(min(losses), abs=1e-7)
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path):
+    model, result = train(tmp_path / "last", epochs=5, rate=0.3, patience=None, keep="last")
+    losses = [entry["valid_loss"] for entry in result.history]
+    assert result.best_epoch == len(losses) == 5
+    assert min(losses) < losses[-1]  # or this test could not tell the two apart
+    valid_loss, _ = predict(model, model, examples(), ROWS["valid"], loss=partial(masked_bce, missing="negative"))
+    assert valid_loss == pytest.approx(losses[-1], abs=1e-7)
+
+
+def test_the_training_part_is_scored_while_it_is_learnt(tmp_path):
+    _, plain = train(tmp_path / "plain")
+    _, scored = train(tmp_path / "scored", score_training=True)
+    assert scored.history[-1]["train_accuracy"] > scored.history[0]["train_accuracy"]
+    for one, two in zip(plain.history, scored.history, strict=True):  # looking on changes nothing
+        assert two["valid_loss"] == one["valid_loss"]
+        assert 0 <= two["train_accuracy"] <= 1
+
+
+def test_probabilities_are_made_by_the_activation_asked_for():
+    model = network().eval()
+    softmax = partial(torch.softmax, dim=-1)
+    _, probabilities = predict(model, model, examples(), ROWS["valid"], activation=softmax)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_last_small_batch_is_left_out_on_request(tmp_path):
+    seen = []
+
+    def loss(logits, labels, mask):
+        seen.append(len(logits))
+        return masked_bce(logits, labels, mask, missing="negative")
+
+    model = network()
+    (tmp_path / "fit").mkdir()
+    fit(
+        model, model, examples(), ROWS, loss=loss, scores=None, optimizer=torch.optim.Adam(model.parameters()),
+        scheduler=None, epochs=1, patience=None, batch_size=16, seed=0, folder=tmp_path / "fit", name="an_arm",
+        drop_last=True,
+    )  # fmt: skip
+    assert seen == [16, 16, 16, 16, 16, 14]  # 70 clips to train on, then 30 to validate on
 
 
 def test_it_stops_when_patience_runs_out(tmp_path):

@@ -1,4 +1,4 @@
-"""The two readings of a missing label."""
+"""The two readings of a missing label, and the loss of one class out of several."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from harness.training import masked_bce
+from harness.training.losses import cross_entropy
 
 
 @pytest.fixture
@@ -41,3 +42,31 @@ def test_unobserved_logits_get_no_gradient(batch):
 def test_an_unknown_reading_is_refused(batch):
     with pytest.raises(ValueError, match="not 'zero'"):
         masked_bce(*batch, missing="zero")
+
+
+def test_cross_entropy_is_torch_s_and_sklearn_s():
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(9, 7, generator=generator)).requires_grad_()
+    truth = torch.arange(9) % 7
+    labels = torch.eye(7)[truth]
+    total, count = cross_entropy(logits, labels, torch.ones(9, 7))
+    assert count == 9
+    torch.testing.assert_close(total / count, nn.CrossEntropyLoss()(logits, truth))
+    by_sklearn = log_loss(truth.numpy(), logits.detach().double().softmax(dim=1).numpy(), labels=range(7))
+    assert (total / count).item() == pytest.approx(by_sklearn, rel=1e-6)
+    (total / count).backward()
+    torch.testing.assert_close(logits.grad, (logits.detach().softmax(dim=1) - labels) / 9)
+
+
+def test_cross_entropy_leaves_out_unobserved_clips():
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    labels, mask = torch.eye(3)[[0, 1, 2, 0]], torch.ones(4, 3)
+    mask[1] = mask[3, 0] = 0
+    total, count = cross_entropy(logits, labels, mask)
+    expected, _ = cross_entropy(logits[[0, 2]], labels[[0, 2]], mask[[0, 2]])
+    assert count == 2
+    torch.testing.assert_close(total, expected)
+    total.backward()
+    assert (logits.grad[[1, 3]] == 0).all()
+    nobody, none = cross_entropy(logits, labels, torch.zeros(4, 3))
+    assert nobody == none == 0

@@ -1,7 +1,8 @@
 """How sure a score is: the bootstrap over clips.
 
 A replicate draws as many clips as there are, with replacement. Clips, not entries, are drawn, because the labels of
-one clip belong together; what one training seed or another would have changed is not in these intervals.
+one clip belong together; what one training seed or another would have changed is not in these intervals. Where clips
+belong together too (takes of one note, excerpts of one song), their groups can be drawn instead.
 
 The interval is the basic one (Davison and Hinkley 1997, section 5.2), which turns the replicates around the score:
 few positives make the average precision too high and a macro F1 too low, the replicates are off once more in the same
@@ -9,17 +10,19 @@ direction, and a percentile interval would add that to the fault it should take 
 guessed probabilities came out above chance by mAP with 92 % of percentile intervals and with 1 % of basic ones.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 import numpy as np
 
-from harness.metrics import multilabel
+from harness.metrics import multiclass, multilabel
 
 #: Clips times replicates that are computed at a time: bounds the memory, and keeps the sums of a class in the cache.
 CHUNK = 500_000
 
 
-def resample(clips: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
+def resample(clips: int, replicates: int, seed: int, groups: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """How often each replicate draws each clip.
 
     Parameters
@@ -31,18 +34,24 @@ def resample(clips: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
     seed
         The same seed and number of clips give the same draws: scores of the same clips become comparable
         replicate by replicate.
+    groups : np.ndarray [shape=(clips,)], optional
+        Name of each clip's group. As many groups as there are are drawn, each with all its clips; default: every clip
+        is drawn by itself.
 
     Yields
     ------
     np.ndarray [shape=(some, clips), dtype=int64]
-        Every row sums to `clips`.
+        Without groups, every row sums to `clips`.
     """
+    group_of = np.arange(clips) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = group_of.max() + 1
     generator = np.random.default_rng(seed)
     step = max(1, CHUNK // clips)
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)
-        drawn = generator.integers(clips, size=(rows, clips)) + clips * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * clips).reshape(rows, clips)
+        drawn = generator.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
+        yield counts if groups is None else counts[:, group_of]
 
 
 def distribution(
@@ -50,25 +59,31 @@ def distribution(
     probabilities: np.ndarray,
     mask: np.ndarray | None = None,
     *,
-    metrics: Sequence[str] = multilabel.METRICS,
+    metrics: Sequence[str] | None = None,
     replicates: int = 1000,
     seed: int = 0,
     threshold: float = 0.5,
+    scoring: ModuleType = multilabel,
+    groups: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Scores of resampled clips.
 
     Parameters
     ----------
     labels, probabilities, mask : np.ndarray [shape=(n, c)]
-        As for `multilabel.evaluate`.
+        As for `scoring`'s ``evaluate``.
     metrics
-        Names out of `multilabel.METRICS`.
+        Names out of its ``METRICS``; default: all.
     replicates
         Number of times the clips are drawn.
     seed
         Of the draws. Two calls with the same seed and the same clips draw the same clips.
     threshold
-        A class is predicted where ``p >= threshold``.
+        A class is predicted where ``p >= threshold``, if `scoring` is `multilabel`.
+    scoring
+        `multilabel` or `multiclass`.
+    groups : np.ndarray [shape=(n,)], optional
+        As for `resample`.
 
     Returns
     -------
@@ -79,14 +94,15 @@ def distribution(
     Raises
     ------
     ValueError
-        As `multilabel.validate`; or an unknown metric, or not one replicate.
+        As `scoring`'s ``validate``; or an unknown metric, or not one replicate.
     """
     if replicates < 1:
         raise ValueError(f"the bootstrap needs at least one replicate, not {replicates}")
-    labels, probabilities, mask = multilabel.validate(labels, probabilities, mask)
+    metrics = scoring.METRICS if metrics is None else metrics
+    labels, probabilities, mask = scoring.validate(labels, probabilities, mask)
     parts = [
-        multilabel.weighted_scores(labels, probabilities, mask, weights, metrics=metrics, threshold=threshold)[0]
-        for weights in resample(len(labels), replicates, seed)
+        scoring.weighted_scores(labels, probabilities, mask, weights, metrics=metrics, threshold=threshold)[0]
+        for weights in resample(len(labels), replicates, seed, groups)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in metrics}
 
@@ -131,19 +147,21 @@ def bootstrap(
     probabilities: np.ndarray,
     mask: np.ndarray | None = None,
     *,
-    metrics: Sequence[str] = multilabel.METRICS,
+    metrics: Sequence[str] | None = None,
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
     threshold: float = 0.5,
+    scoring: ModuleType = multilabel,
+    groups: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float] | None]:
     """Confidence intervals over clips.
 
     Parameters
     ----------
     labels, probabilities, mask : np.ndarray [shape=(n, c)]
-        As for `multilabel.evaluate`.
-    metrics, replicates, seed, threshold
+        As for `scoring`'s ``evaluate``.
+    metrics, replicates, seed, threshold, scoring, groups
         As for `distribution`.
     level
         Confidence.
@@ -159,7 +177,31 @@ def bootstrap(
         As `distribution` and `interval`.
     """
     drawn = distribution(
-        labels, probabilities, mask, metrics=metrics, replicates=replicates, seed=seed, threshold=threshold
+        labels,
+        probabilities,
+        mask,
+        metrics=metrics,
+        replicates=replicates,
+        seed=seed,
+        threshold=threshold,
+        scoring=scoring,
+        groups=groups,
     )
-    scores = multilabel.evaluate(labels, probabilities, mask, threshold=threshold)
-    return {name: interval(scores[name], values, level) for name, values in drawn.items()}
+    scores = scoring.evaluate(labels, probabilities, mask, threshold=threshold)
+    return {name: interval(scores[name], values, level, bounds=bounds(name)) for name, values in drawn.items()}
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Lowest and highest possible value of a score.
+
+    Parameters
+    ----------
+    metric
+        Name out of the ``METRICS`` of `multilabel` or `multiclass`.
+
+    Returns
+    -------
+    tuple of float
+        0 and 1, or infinity for a loss.
+    """
+    return (0.0, math.inf if metric in multiclass.LOSSES else 1.0)

@@ -24,17 +24,20 @@ class PublishedWeights:
     title
         What they are, for people.
     url
-        Where they come from; the file's name carries the start of its SHA-256.
+        Where they come from.
     licence
         Under what terms.
     megabytes
         Size of the download.
+    file
+        Name of the file, which carries the start of its SHA-256; default: as in the address.
     """
 
     title: str
     url: str
     licence: str
     megabytes: int
+    file: str = ""
 
     @property
     def hash_prefix(self) -> str:
@@ -44,7 +47,7 @@ class PublishedWeights:
     @property
     def path(self) -> Path:
         """Where torch.hub keeps the file."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]
+        return Path(torch.hub.get_dir()) / "checkpoints" / (self.file or self.url.rpartition("/")[2])
 
 
 #: By the network's name, as in the arms of a study.
@@ -58,7 +61,18 @@ PUBLISHED = {
     "vggish": PublishedWeights(
         "VGGish trained on AudioSet (torchvggish)", torchvggish.VGGISH_WEIGHTS, "Apache-2.0", 275
     ),
+    "inception_resnet_v2": PublishedWeights(
+        "Inception-ResNet-v2 trained on ImageNet (timm, tf_in1k)",
+        "https://huggingface.co/timm/inception_resnet_v2.tf_in1k/resolve/"
+        "89854797f99e77e1189626b74d7c07013a4308fa/model.safetensors",
+        "Apache-2.0",
+        224,
+        file="inception_resnet_v2.tf_in1k-dbea26b13a5fc835.safetensors",
+    ),
 }
+
+#: Layers of published files that none of our networks has: VGGish's post-processor, Inception-ResNet-v2's classifier.
+LEFT_OUT = ("pproc.", "classif.")
 
 
 def fetch(network: str) -> Path:
@@ -154,7 +168,7 @@ def _fill(network: nn.Sequential, state: Mapping[str, torch.Tensor], path: Path)
     # Files of before PyTorch 0.4.1 do not count batches; the count is not used where statistics stand still.
     own = {k: v for k, v in own.items() if k in state or not k.endswith("num_batches_tracked")}
     missing = sorted(k for k in own if k not in state or own[k].shape != state[k].shape)
-    left_over = sorted(k for k in state if k not in own and not k.startswith((classifier, "pproc.")))
+    left_over = sorted(k for k in state if k not in own and not k.startswith((classifier, *LEFT_OUT)))
     if missing or left_over:
         raise RepriseError(
             f"{path} holds the weights of another network "

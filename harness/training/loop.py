@@ -24,6 +24,8 @@ from harness.storage import atomic_path, write_text
 Forward = Callable[[torch.Tensor], torch.Tensor]
 #: (logits, labels, mask) -> (sum of the losses that count, how many count)
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+#: logits -> probabilities
+Activation = Callable[[torch.Tensor], torch.Tensor]
 #: (labels, probabilities, mask) -> scores by name
 Scores = Callable[[np.ndarray, np.ndarray, np.ndarray], Mapping[str, float | None]]
 
@@ -91,11 +93,14 @@ def fit(
     folder: Path,
     name: str,
     drop_last: bool = False,
+    keep: str = "best",
+    activation: Activation = torch.sigmoid,
+    score_training: bool = False,
     frozen_statistics: Sequence[nn.Module] = (),
     bf16: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> Fit:
-    """Train until the epochs or the patience run out, then put back the weights of the best validation loss.
+    """Train until the epochs or the patience run out, then put back the weights of the best epoch, or the last.
 
     Parameters
     ----------
@@ -121,6 +126,13 @@ def fit(
         Clips per step; the last, smaller batch of an epoch is used too.
     drop_last
         Whether it is left out instead: for losses that compare the clips of a batch with each other.
+    keep
+        Which epoch's weights are put back at the end: ``"best"``, that of the lowest validation loss, or ``"last"``.
+    activation
+        From logits to probabilities.
+    score_training
+        Whether the scores of the training part are reported, too, as ``train_...``: of the outputs in training mode,
+        while the network learns, as Keras prints them.
     seed
         Of the shuffling and of anything random in the network.
     folder
@@ -161,6 +173,7 @@ def fit(
             break
         started = time.perf_counter()
         rates = [group["lr"] for group in optimizer.param_groups]
+        outputs: list[tuple[np.ndarray, torch.Tensor]] = []
         train_loss = _train_epoch(
             network,
             forward,
@@ -174,14 +187,22 @@ def fit(
             frozen_statistics,
             bf16,
             name,
+            outputs if score_training else None,
         )
         if scheduler is not None:
             scheduler.step()
         if scores is None:
             valid_loss, reported = _evaluate(network, forward, examples, rows["valid"], loss, batch_size, bf16), {}
         else:
-            valid_loss, probabilities = predict(network, forward, examples, rows["valid"], loss=loss, bf16=bf16)
+            valid_loss, probabilities = predict(
+                network, forward, examples, rows["valid"], loss=loss, activation=activation, bf16=bf16
+            )
             reported = scores(examples.labels[rows["valid"]], probabilities, examples.mask[rows["valid"]])
+            if score_training:
+                order = np.concatenate([batch for batch, _ in outputs])
+                logits = torch.cat([values for _, values in outputs])
+                theirs = scores(examples.labels[order], activation(logits).numpy(), examples.mask[order])
+                reported = {**reported, **{f"train_{name}": value for name, value in theirs.items()}}
         if not np.isfinite(valid_loss):
             raise RepriseError(
                 f"{name}: the validation loss is {valid_loss} after epoch {epoch}; lower the learning rate"
@@ -196,7 +217,7 @@ def fit(
         }
         history.append(entry)
         learned = learned_state(network)
-        if valid_loss < best["loss"]:
+        if valid_loss < best["loss"] or keep == "last":
             best = {"epoch": epoch, "loss": valid_loss}
             with atomic_path(best_path) as temporary:
                 temporary.write_bytes(save_safetensors(learned))
@@ -272,8 +293,9 @@ def _train_epoch(
     frozen_statistics: Sequence[nn.Module],
     bf16: bool,
     name: str,
+    outputs: list[tuple[np.ndarray, torch.Tensor]] | None,
 ) -> float:
-    """One pass over the training rows; the mean loss over all entries that count."""
+    """One pass over the training rows; the mean loss over all entries that count. Logits go to `outputs`, if wanted."""
     device = next(network.parameters()).device
     order = np.random.default_rng(seed).permutation(rows)
     torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))  # for dropout
@@ -287,6 +309,8 @@ def _train_epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = forward(examples.batch(batch, device))
         batch_total, batch_count = loss(logits.float(), *examples.targets(batch, device))
+        if outputs is not None:
+            outputs.append((batch, logits.detach().float().cpu()))
         value = batch_total.item()
         if not np.isfinite(value):
             raise RepriseError(
@@ -333,6 +357,7 @@ def predict(
     rows: np.ndarray,
     *,
     loss: Loss | None = None,
+    activation: Activation = torch.sigmoid,
     batch_size: int = 32,
     bf16: bool = False,
 ) -> tuple[float, np.ndarray]:
@@ -350,6 +375,8 @@ def predict(
         Which rows, in the order wanted.
     loss
         Sum and count of the losses of a batch; without it the loss returned is 0.
+    activation
+        From logits to probabilities.
     batch_size
         Clips per forward pass.
     bf16
@@ -360,7 +387,7 @@ def predict(
     mean_loss : float
         Over all entries that count.
     probabilities : ndarray (len(rows), c)
-        Sigmoids of the logits, float32.
+        What `activation` makes of the logits, float32.
     """
     device = next(network.parameters()).device
     network.eval()
@@ -373,7 +400,7 @@ def predict(
         if loss is not None:
             batch_total, batch_count = loss(logits, *examples.targets(batch, device))
             total, count = total + batch_total.item(), count + batch_count.item()
-        probabilities.append(torch.sigmoid(logits).cpu().numpy())
+        probabilities.append(activation(logits).cpu().numpy())
     empty = np.zeros((0, examples.labels.shape[1]), np.float32)
     return total / max(count, 1.0), np.concatenate([empty, *probabilities])
 

@@ -38,3 +38,26 @@ def masked_bce(
     if missing == "masked":
         return F.binary_cross_entropy_with_logits(logits, labels, weight=mask, reduction="sum"), mask.sum()
     raise ValueError(f'missing labels are read as "negative" or "masked", not {missing!r}')
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of the softmax, for clips of one class each.
+
+    Parameters
+    ----------
+    logits : Tensor (n, c)
+        The network's outputs.
+    labels : Tensor (n, c)
+        A single 1 per row, else 0.
+    mask : Tensor (n, c)
+        1 where a label was observed; a clip with an unobserved one does not count.
+
+    Returns
+    -------
+    total : Tensor ()
+        Sum of the losses of the clips that count, in nats.
+    count : Tensor ()
+        Number of the clips that count; ``total / count`` is the mean to minimise.
+    """
+    counts = mask.amin(dim=1)
+    return (F.cross_entropy(logits, labels, reduction="none") * counts).sum(), counts.sum()
