@@ -18,6 +18,7 @@ which reads twins too, takes what they wrote from `rendering`::
 
 import importlib
 import json
+import multiprocessing
 import platform
 import re
 import shutil
@@ -189,6 +190,9 @@ def make_tree(root: Path | str, write: Callable[[Path], None], *, parameters: Ma
         The folder holds something else, or the disk is full.
     """
     root = Path(root).absolute()
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker that imports the user's script again would wait here for the process that waits for it.
+        raise RepriseError('a script that renders a corpus must do so under `if __name__ == "__main__":`')
     try:
         # Beside the folder and not its own lock, which a caller may hold.
         with lock(root.with_name(f".{root.name}.render")):

@@ -43,9 +43,9 @@ def plan(
     runs
         Folder under which trials live.
     arms
-        Names of arms; all if empty.
+        Names of arms; those that run by default if empty.
     conditions
-        Names of conditions; those that run by default if empty.
+        Names of conditions; those that run by default and fit the corpus if empty.
     seeds
         Number of seeds: 0, 1, ...
     changes
@@ -63,7 +63,7 @@ def plan(
     RepriseError
         An unknown arm, condition or profile, or an arm that the conditions leave out.
     """
-    chosen_arms = [study.arm(name) for name in arms] or list(study.arms)
+    chosen_arms = [study.arm(name) for name in arms] or [arm for arm in study.arms if arm.default]
     chosen = [study.condition(name) for name in conditions] or [c for c in study.conditions if c.default]
     trials = []
     for condition in chosen:
@@ -71,6 +71,8 @@ def plan(
             if condition.arms and arm.name not in condition.arms:
                 continue
             protocol = study.resolve(profile, condition.name, changes, network=arm.network)
+            if not conditions and not condition.fits(protocol["corpus"]):
+                continue
             for seed in range(seeds):
                 label = trial.trial_label(study, arm.name, condition.name)
                 folder = runs / study.name / f"{protocol['corpus']}-{profile}" / label / f"seed-{seed}"

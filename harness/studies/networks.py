@@ -6,7 +6,6 @@ A study whose arms are of this kind gives `build` and takes `prepare`, `expected
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from harness import features
 from harness.corpora import Corpus, Split
 from harness.errors import RepriseError
 from harness.features import FrontEnd, Store
-from harness.metrics import multilabel
 from harness.models import chain, count_parameters, freeze, frozen, split_frozen, trainable_parameters, weights
 from harness.storage import cache_home, fingerprint
 from harness.studies import cost, records
 from harness.studies.study import Study
-from harness.studies.trial import Clock, Expected, Outcome, Trial, load_corpus
+from harness.studies.trial import Clock, Expected, Outcome, Trial, draw_split, load_corpus, predictions_of
 from harness.studies.work import in_workers
 from harness.terminal import progress
 from harness.training import loop
@@ -42,16 +40,25 @@ class Blueprint:
     optimizer
         Called with the network once its learning parameters are chosen.
     scheduler
-        Called with the optimiser; stepped once per epoch.
+        Called with the optimiser; stepped once per epoch. None for a constant rate.
     loss
         Sum and count of the losses of a batch.
+    activation
+        From logits to probabilities.
+    keep
+        Which epoch's weights are kept: ``"best"``, that of the lowest validation loss, or ``"last"``.
+    score_training
+        Whether the history scores the training part, too.
     """
 
     network: nn.Sequential
     front_end: FrontEnd
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
-    scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+    scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None
     loss: loop.Loss
+    activation: loop.Activation = torch.sigmoid
+    keep: str = "best"
+    score_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def open_inputs(trial: Trial, front_end: FrontEnd, corpus: Corpus, *, jobs: int 
     Inputs
         Ready to train on.
     """
-    split = corpus.split(trial.protocol["split"])
+    split = draw_split(trial, corpus)
     store = features.open_store(corpus, front_end, jobs=jobs, skip_bad=trial.skip_bad)
     rows = {part: numbers[store.ok[numbers]] for part, numbers in split.rows.items()}
     for part, numbers in rows.items():
@@ -117,7 +124,7 @@ def build(trial: Trial, corpus: Corpus) -> tuple[Blueprint, dict[str, Any]]:
     weights : dict
         Where they came from.
     """
-    torch.manual_seed(trial.seed)
+    torch.manual_seed(base_seed(trial))
     blueprint = trial.study.code.build(trial.arm, corpus, trial.protocol)
     source = trial.protocol["weights"]
     if isinstance(source, Mapping):
@@ -125,6 +132,22 @@ def build(trial: Trial, corpus: Corpus) -> tuple[Blueprint, dict[str, Any]]:
     description = weights.load(blueprint.network, trial.arm.network, source)
     freeze(blueprint.network, trial.arm.trainable)
     return blueprint, description
+
+
+def base_seed(trial: Trial) -> int:
+    """Seed of a network's random weights: the trial's, or the protocol's ``base_seed`` where it has one.
+
+    Parameters
+    ----------
+    trial
+        Which.
+
+    Returns
+    -------
+    int
+        With a ``base_seed``, all seeds of an arm share the frozen part, as they would share published weights.
+    """
+    return trial.protocol.get("base_seed", trial.seed)
 
 
 @dataclass(frozen=True)
@@ -160,7 +183,7 @@ def prefix_of(trial: Trial, blueprint: Blueprint, start: Mapping[str, Any], inpu
         None if the first layers learn, or the condition lets the statistics of frozen layers move.
     """
     names, _ = split_frozen(blueprint.network, trial.arm.trainable)
-    if not names or trial.protocol["batch_norm"] == "moving":
+    if not names or trial.protocol.get("batch_norm") == "moving":
         return None
     weights_sha256 = _checksum(blueprint.network, names)
     key = fingerprint({**_prefix_key(trial, start, inputs), "cut": names[-1], "weights_sha256": weights_sha256})
@@ -174,7 +197,7 @@ def _prefix_key(trial: Trial, start: Mapping[str, Any], inputs: Inputs) -> dict[
     return {
         "network": trial.arm.network,
         "weights": {k: v for k, v in start.items() if k in ("kind", "sha256")},
-        "seed": trial.seed if random else None,
+        "seed": base_seed(trial) if random else None,
         "statistics": inputs.split.checksum if random else None,
         "features": inputs.store.manifest["array_sha256"],
         "device": trial.device,
@@ -184,6 +207,10 @@ def _prefix_key(trial: Trial, start: Mapping[str, Any], inputs: Inputs) -> dict[
 def _checksum(network: nn.Sequential, stages: Sequence[str]) -> str:
     """SHA-256 of some stages' parameters: random ones change with torch's generator and our initialisation."""
     digest = hashlib.sha256()
+    for name, stage in chain(network)[
+        : len(stages)
+    ]:  # what is not in parameters: strides, ranges, the table of colours
+        digest.update(f"{name} {stage!r}".encode())
     prefixes = tuple(f"{stage}." for stage in stages)
     for name, parameter in network.named_parameters():
         if name.startswith(prefixes):
@@ -280,7 +307,7 @@ def expected(trials: Sequence[Trial]) -> Expected:
         if t.label in seconds:
             continue
         corpus = load_corpus(t)
-        sizes = {part: len(rows) for part, rows in corpus.split(t.protocol["split"]).rows.items()}
+        sizes = {part: len(rows) for part, rows in draw_split(t, corpus).rows.items()}
         blueprint, _ = build(t, corpus)
         stored = t.protocol["batch_norm"] == "fixed"
         shape = blueprint.front_end.shape(corpus.seconds)
@@ -355,28 +382,38 @@ def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
         examples,
         inputs.rows,
         loss=blueprint.loss,
-        scores=partial(_scores, names=trial.study.history, threshold=trial.protocol["threshold"]),
+        scores=history_scores(trial),
         optimizer=optimizer,
-        scheduler=blueprint.scheduler(optimizer),
+        scheduler=blueprint.scheduler(optimizer) if blueprint.scheduler else None,
         epochs=trial.protocol["epochs"],
         patience=trial.protocol["patience"],
         batch_size=trial.protocol["batch_size"],
         seed=trial.seed,
         folder=trial.folder,
         name=trial.label,
+        keep=blueprint.keep,
+        activation=blueprint.activation,
+        score_training=blueprint.score_training,
         frozen_statistics=frozen_stages(network) if still else (),
         bf16=trial.bf16,
         on_epoch=on_epoch,
     )
     clock.lap("train", at_least=sum(entry["seconds"] for entry in fit.history))
-    probabilities = {
-        part: loop.predict(network, forward, examples, inputs.rows[part], bf16=trial.bf16)[1] for part in records.PARTS
+    predictions = {
+        part: predictions_of(
+            corpus,
+            inputs.rows[part],
+            loop.predict(
+                network, forward, examples, inputs.rows[part], activation=blueprint.activation, bf16=trial.bf16
+            )[1],
+        )
+        for part in records.PARTS
     }
     clock.lap("predict")
     return Outcome(
         split=inputs.split,
         rows=inputs.rows,
-        probabilities=probabilities,
+        predictions=predictions,
         weights=start,
         parameters={"trainable": trainable_parameters(network), "total": count_parameters(network)},
         best_epoch=fit.best_epoch,
@@ -387,11 +424,28 @@ def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
     )
 
 
-def _scores(
-    labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray, *, names: Sequence[str], threshold: float
-) -> dict[str, float | None]:
-    values = multilabel.evaluate(labels, probabilities, mask, threshold=threshold)
-    return {name: values[name] for name in names}
+def history_scores(trial: Trial) -> loop.Scores:
+    """What a trial reports after every epoch, by its study's metrics.
+
+    Parameters
+    ----------
+    trial
+        Which.
+
+    Returns
+    -------
+    callable
+        For `harness.training.loop.fit`. The study's ``history`` may name scores of the training part as
+        ``train_...``; those the loop takes itself.
+    """
+    names = [name for name in trial.study.history if not name.startswith("train_")]
+    evaluate, threshold = records.TASKS[trial.study.task].evaluate, trial.protocol.get("threshold", 0.5)
+
+    def scores(labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray) -> dict[str, float | None]:
+        values = evaluate(labels, probabilities, mask, threshold=threshold)
+        return {name: values[name] for name in names}
+
+    return scores
 
 
 def frozen_stages(network: nn.Sequential) -> list[nn.Module]:

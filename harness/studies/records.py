@@ -8,16 +8,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import RepriseError
-from harness.metrics import multilabel
+from harness.metrics import multiclass, multilabel
 from harness.storage import atomic_path, fingerprint, json_text, sha256_of, write_json
 
 PARTS = ("valid", "test")
+#: What scores a record, by its task.
+TASKS: dict[str, ModuleType] = {"multilabel": multilabel, "multiclass": multiclass}
 
 
 @dataclass(frozen=True)
@@ -129,24 +132,41 @@ def write_record(
     return Record(folder, data)
 
 
+def scoring(data: Mapping[str, Any]) -> ModuleType:
+    """The metrics that fit a record's task.
+
+    Parameters
+    ----------
+    data
+        Of a record.
+
+    Returns
+    -------
+    module
+        `harness.metrics.multilabel`, or `harness.metrics.multiclass` for ``"multiclass"``.
+    """
+    return TASKS[data.get("task", "multilabel")]
+
+
 def scores(record: Record) -> dict[str, Any]:
     """Every metric on every part, from the stored predictions.
 
     Parameters
     ----------
     record
-        Only its classes, threshold and predictions are used.
+        Only its task, classes, threshold and predictions are used.
 
     Returns
     -------
     dict
-        `harness.metrics.multilabel.evaluate` by part.
+        By part, what ``evaluate`` of the task's metrics gives.
     """
-    classes, threshold = record.data["classes"], record.data["protocol"]["threshold"]
+    classes, threshold = record.data["classes"], record.data["protocol"].get("threshold", 0.5)
+    evaluate = scoring(record.data).evaluate
     result = {}
     for part in PARTS:
         p = record.predictions(part)
-        result[part] = multilabel.evaluate(p.labels, p.probabilities, p.mask, threshold=threshold, classes=classes)
+        result[part] = evaluate(p.labels, p.probabilities, p.mask, threshold=threshold, classes=classes)
     return result
 
 

@@ -1,6 +1,7 @@
 """A study: one paper's protocol, arms, conditions and published numbers, read from its ``study.toml``."""
 
 import importlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class Arm:
         Dotted names of the modules that learn; ``""`` is the whole network.
     published_parameters
         What the paper prints for them.
+    default
+        Whether it runs unless others are asked for.
     options
         What only the study's own code reads, as ``options.NAME`` in ``study.toml``.
     """
@@ -40,6 +43,7 @@ class Arm:
     parameters: int
     trainable: tuple[str, ...] = ("",)
     published_parameters: str = ""
+    default: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,6 +63,8 @@ class Condition:
         The protocol's entries that differ.
     arms
         Arms it makes sense for; empty for all.
+    corpora
+        Corpora it makes sense for, pocket corpora without their size; empty for all.
     default
         Whether it runs unless others are asked for.
     """
@@ -68,7 +74,12 @@ class Condition:
     note: str
     changes: Mapping[str, Any]
     arms: tuple[str, ...] = ()
+    corpora: tuple[str, ...] = ()
     default: bool = True
+
+    def fits(self, corpus: str) -> bool:
+        """Whether it makes sense for a corpus of that name."""
+        return not self.corpora or re.sub(r"^(pocket-.+)-[0-9]+$", r"\1", corpus) in self.corpora
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,8 @@ class Study:
         By the paper's number: title, network, split and where it stands.
     published
         One dict per printed value: table, arm, split, metric, value.
+    task
+        ``"multilabel"`` or ``"multiclass"``: which metrics score it.
     metric
         Name of the main score: the one by which arms are ranked.
     history
@@ -114,6 +127,7 @@ class Study:
     arms: tuple[Arm, ...]
     tables: Mapping[str, Mapping[str, str]]
     published: tuple[Mapping[str, Any], ...]
+    task: str
     metric: str
     history: tuple[str, ...]
     claims: tuple[Mapping[str, Any], ...] = ()
@@ -248,6 +262,7 @@ def load(name: str) -> Study:
                 for entry in published["values"]
                 for metric, value in zip(published["metrics"], entry["scores"], strict=True)
             ),
+            task=data["scores"].get("task", "multilabel"),
             metric=data["scores"]["main"],
             history=tuple(data["scores"]["history"]),
             claims=tuple(data.get("claim", ())),
@@ -261,9 +276,10 @@ def load(name: str) -> Study:
 
 
 def _condition(name: str, data: Mapping[str, Any]) -> Condition:
-    own = {"title", "note", "arms", "default"}
+    own = {"title", "note", "arms", "corpora", "default"}
     changes = {key: value for key, value in data.items() if key not in own}
-    return Condition(name, data["title"], data["note"], changes, tuple(data.get("arms", ())), data.get("default", True))
+    arms, only = tuple(data.get("arms", ())), tuple(data.get("corpora", ()))
+    return Condition(name, data["title"], data["note"], changes, arms, only, data.get("default", True))
 
 
 def _named(items: Sequence[Any], name: str, what: str) -> Any:

@@ -118,8 +118,8 @@ class Outcome:
         The split it was trained on.
     rows
         Row numbers by part, without clips that were left out.
-    probabilities : dict of ndarray (n, c)
-        Of the classes, for the rows of ``"valid"`` and ``"test"``.
+    predictions
+        On ``"valid"`` and ``"test"``, see `predictions_of`.
     weights
         Where the network started.
     parameters
@@ -138,7 +138,7 @@ class Outcome:
 
     split: Split
     rows: Mapping[str, np.ndarray]
-    probabilities: Mapping[str, np.ndarray]
+    predictions: Mapping[str, records.Predictions]
     weights: Mapping[str, Any]
     parameters: Mapping[str, int]
     best_epoch: int | None
@@ -181,6 +181,45 @@ def load_corpus(trial: Trial) -> Corpus:
     return corpora.load(trial.corpus)
 
 
+def predictions_of(corpus: Corpus, rows: np.ndarray, probabilities: np.ndarray) -> records.Predictions:
+    """Predictions on some clips of a corpus, with their labels.
+
+    Parameters
+    ----------
+    corpus
+        Whose clips.
+    rows
+        Row numbers.
+    probabilities : ndarray (len(rows), c)
+        Of the classes.
+
+    Returns
+    -------
+    Predictions
+        Of these clips.
+    """
+    keys = corpus.clips["key"].to_numpy(dtype=str)
+    return records.Predictions(keys[rows], corpus.labels[rows], corpus.mask[rows], probabilities)
+
+
+def draw_split(trial: Trial, corpus: Corpus) -> Split:
+    """The split of a trial: one for all seeds, or where the protocol says ``split_per_seed`` one for each.
+
+    Parameters
+    ----------
+    trial
+        Which.
+    corpus
+        The trial's.
+
+    Returns
+    -------
+    Split
+        Of that corpus.
+    """
+    return corpus.split(trial.protocol["split"], trial.seed if trial.protocol.get("split_per_seed") else 0)
+
+
 def run(
     trials: Sequence[Trial], *, on_epoch: Callable[[Trial, dict[str, Any]], None] = lambda trial, entry: None
 ) -> list[records.Record]:
@@ -220,19 +259,14 @@ def run(
 def _write(trial: Trial, outcome: Outcome) -> None:
     """Predictions and record of a trial; its checkpoint is not needed any more."""
     corpus, split = load_corpus(trial), outcome.split
-    keys = corpus.clips["key"].to_numpy(dtype=str)
-    parts = {
-        part: records.Predictions(keys[rows], corpus.labels[rows], corpus.mask[rows], outcome.probabilities[part])
-        for part in records.PARTS
-        for rows in [outcome.rows[part]]
-    }
-    records.write_predictions(trial.folder, parts)
+    records.write_predictions(trial.folder, outcome.predictions)
     device = torch.device(trial.device)
     records.write_record(
         trial.folder,
         {
             "format": 1,
             **trial.identity(),
+            "task": trial.study.task,
             "corpus": corpus.name,
             "weights": dict(outcome.weights),
             "split": {

@@ -5,7 +5,7 @@ one over time, and the activity, which says how sure it is of the class in that 
 scaled to add up to one as well, are called contributions here: what the decision is made of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -255,8 +255,7 @@ def figure(study: Study, record: Record) -> Figure:
             drawing,
             f"{study.arm(record.arm).title}, seed {record.seed}. Lines: attention of the model, which adds up to one "
             f"over a clip's {frames} frames (dotted: even attention); p: its probability of the instrument. {bars}"
-            "Shown: clips with instruments labelled present that the model is right about, those that come and go the "
-            "most first. "
+            "Shown: clips with instruments labelled present, first those that the model finds and that come and go. "
             f"{estimates.provenance(study, [record], 'test').sentence()}",
         )
     return drawing
@@ -297,16 +296,16 @@ def _draw_lines(
 def _choose(
     labels: np.ndarray, mask: np.ndarray, probabilities: np.ndarray, active: np.ndarray | None
 ) -> dict[int, list[int]]:
-    """Clips to draw with their classes: present and found; those that come and go the most first."""
-    right = (labels * mask).astype(bool) & (probabilities >= 0.5)
-    change = np.zeros(right.shape) if active is None else active.std(axis=1)
-    worth = np.where(right, change + 1e-3 * probabilities, -1)
+    """Clips to draw with their classes: present; found before missed, and those that come and go the most first."""
+    present = (labels * mask).astype(bool)
+    change = np.zeros(present.shape) if active is None else active.std(axis=1)  # at most a half
+    worth = np.where(present, (probabilities >= 0.5) + change + 1e-3 * probabilities, -1)
     order = np.argsort(-worth.max(axis=1), kind="stable")[:SHOWN_CLIPS]
-    chosen: Mapping[int, list[int]] = {
-        int(clip): [int(c) for c in np.argsort(-worth[clip], kind="stable")[:SHOWN_INSTRUMENTS] if right[clip, c]]
+    return {
+        int(clip): [int(c) for c in np.argsort(-worth[clip], kind="stable")[:SHOWN_INSTRUMENTS] if present[clip, c]]
         for clip in order
+        if present[clip].any()
     }
-    return {clip: columns for clip, columns in chosen.items() if columns}
 
 
 def _blind(study: Study, record: Record, shape: tuple[int, int], classes: int) -> nn.Module:

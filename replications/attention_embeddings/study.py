@@ -18,7 +18,7 @@ from harness.studies import cost
 from harness.studies.networks import resident
 from harness.studies.records import PARTS, Record
 from harness.studies.study import Study
-from harness.studies.trial import Clock, Expected, Outcome, Trial, load_corpus
+from harness.studies.trial import Clock, Expected, Outcome, Trial, load_corpus, predictions_of
 from harness.studies.work import Report, in_workers
 from harness.terminal import progress
 from harness.training import batched
@@ -254,7 +254,10 @@ def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], No
             Outcome(
                 split=split,
                 rows=inputs.rows,
-                probabilities={part: values[index] for part, values in probabilities.items()},
+                predictions={
+                    part: predictions_of(corpus, inputs.rows[part], values[index])
+                    for part, values in probabilities.items()
+                },
                 weights=inputs.weights,
                 parameters={"trainable": count, "total": count},
                 best_epoch=fit.best_epoch,
@@ -274,8 +277,12 @@ def _grow(
     train, valid, test = (inputs.rows[part] for part in ("train", "valid", "test"))
     whole = np.sort(np.concatenate([train, valid]))
     for trial in trials:
-        probabilities = {
-            part: controls.random_forest(codes, corpus.labels, corpus.mask, learn, predict, seed=trial.seed)
+        predictions = {
+            part: predictions_of(
+                corpus,
+                predict,
+                controls.random_forest(codes, corpus.labels, corpus.mask, learn, predict, seed=trial.seed),
+            )
             for part, learn, predict in (("valid", train, valid), ("test", whole, test))
         }
         clock.lap("train")
@@ -284,7 +291,7 @@ def _grow(
             Outcome(
                 split=split,
                 rows=inputs.rows,
-                probabilities=probabilities,
+                predictions=predictions,
                 weights=inputs.weights,
                 parameters={"trainable": 0, "total": 0},
                 best_epoch=None,
