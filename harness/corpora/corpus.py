@@ -53,7 +53,7 @@ class Corpus:
     clips
         One row per clip, sorted by key: ``key``, ``path`` (absolute, of the audio file), ``group`` (what a split
         must not cut through, missing where unknown), ``title``, ``artist``, and ``partition`` (the part of the
-        published split).
+        published split) or ``fold`` (the number of the published fold), missing where none is published.
     labels
         (n, c) uint8, 0 where nobody was asked.
     mask
@@ -107,7 +107,7 @@ class Corpus:
             The name is unknown, the corpus has no such split, or the keys differ from those kept last time.
         """
         seed = 0 if name in splits.SEEDLESS else seed
-        rows = splits.draw(name, seed, self.clips, self.name)
+        rows = splits.draw(name, seed, self.clips, self.name, self.labels)
         return Split(name, seed, rows, leakage(self.clips["group"], rows), checksum(self.clips["key"], rows))
 
 

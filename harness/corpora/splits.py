@@ -11,6 +11,15 @@
 ``published``
     Train, valid and test as published, for corpora that come in these three parts (NSynth, FSD50K, AudioSet). No
     seed: nothing is drawn.
+``folds``
+    Test is the published fold `seed` modulo their number; of the rest, 20 % of each class are valid, clip by clip.
+    For corpora that come in folds (TinySOL).
+``stratified-80-20``
+    20 % of each class are test, 20 % of what is left are valid, clip by clip (study 004, section 6): groups are shared
+    between all parts.
+``by-pitch``
+    The same shares of each class, as nearly as whole groups allow: the notes of one instrument and pitch stay
+    together. For corpora of clips of one class each, as the two above.
 
 The keys of every split are kept under ``splits`` in the cache folder and compared when it is drawn again: a library
 that one day draws otherwise is noticed, not believed.
@@ -26,6 +35,9 @@ from harness.errors import RepriseError
 from harness.storage import cache_home, fingerprint, write_json
 
 VALID_SHARE = 0.15
+#: Of test, and then of valid, in the splits that look at classes.
+SHARE = 0.20
+PARTS = ("train", "valid", "test")
 
 
 def names() -> tuple[str, ...]:
@@ -39,7 +51,9 @@ def names() -> tuple[str, ...]:
     return tuple(_SPLITS)
 
 
-def draw(name: str, seed: int, clips: pd.DataFrame, corpus: str) -> dict[str, np.ndarray]:
+def draw(
+    name: str, seed: int, clips: pd.DataFrame, corpus: str, labels: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Divide clips into train, valid and test.
 
     Parameters
@@ -49,9 +63,11 @@ def draw(name: str, seed: int, clips: pd.DataFrame, corpus: str) -> dict[str, np
     seed
         For what is drawn.
     clips
-        A corpus's clips, sorted by key: ``key``, ``group`` and ``partition`` are used.
+        A corpus's clips, sorted by key: ``key``, ``group``, ``partition`` and ``fold`` are used.
     corpus
         The corpus's name, for messages and for the file that keeps the keys.
+    labels
+        (n, c) the corpus's labels; used by the splits that look at classes.
 
     Returns
     -------
@@ -61,11 +77,13 @@ def draw(name: str, seed: int, clips: pd.DataFrame, corpus: str) -> dict[str, np
     Raises
     ------
     RepriseError
-        The name is unknown, the clips have no published partition, too few groups to draw from, or the keys differ
-        from those kept when the split was first drawn.
+        The name is unknown, the clips have no published partition or folds, or several classes each where the split
+        needs one; too few groups to draw from; or the keys differ from those kept when the split was first drawn.
     """
     if name not in _SPLITS:
         raise RepriseError(f"there is no split {name!r}: choose {', '.join(_SPLITS)}")
+    if name in _BY_CLASS:
+        clips = clips.assign(stratum=_strata(name, clips, labels))
     rows = {part: np.sort(np.asarray(chosen, dtype=np.int64)) for part, chosen in _SPLITS[name](clips, seed).items()}
     empty = [part for part, chosen in rows.items() if not len(chosen)]
     if empty:
@@ -98,10 +116,7 @@ def gururani_validation(train_clips: int) -> np.ndarray:
 
 def _official(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
     train, test = _published(clips)
-    groups = clips["group"].iloc[train]
-    # A clip of unknown group stands for itself.
-    groups = groups.where(groups.notna(), "clip " + clips["key"].iloc[train])
-    codes, sizes = np.unique(groups.to_numpy(dtype=str), return_inverse=True, return_counts=True)[1:]
+    codes, sizes = np.unique(_groups(clips)[train], return_inverse=True, return_counts=True)[1:]
     room = int(VALID_SHARE * len(train))
     chosen = np.zeros(len(sizes), dtype=bool)
     order = np.random.default_rng(seed).permutation(len(sizes))
@@ -131,14 +146,64 @@ def _random_80_15_5(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
 
 
 def _three_parts(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
-    parts = ("train", "valid", "test")
     partition = _partition(clips)
-    if absent := [part for part in parts if not (partition == part).any()]:
+    if absent := [part for part in PARTS if not (partition == part).any()]:
         raise RepriseError(
             f"this corpus's published partition has no {' and no '.join(absent)}, which the split published needs: "
             "use another split, or complete the corpus"
         )
-    return {part: np.flatnonzero(partition == part) for part in parts}
+    return {part: np.flatnonzero(partition == part) for part in PARTS}
+
+
+def _folds(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    if "fold" not in clips or clips["fold"].isna().any():
+        others = ", ".join(name for name in _BY_CLASS if name != "folds")
+        raise RepriseError(f"this corpus has no published folds: use one of the splits {others}, random-80-15-5")
+    folds = clips["fold"].to_numpy(dtype=np.int64)
+    numbers = np.unique(folds)
+    test = np.flatnonzero(folds == numbers[seed % len(numbers)])
+    return _with_test(test, clips, np.arange(len(clips)), np.random.default_rng(seed))
+
+
+def _stratified(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    every, rng = np.arange(len(clips)), np.random.default_rng(seed)
+    return _with_test(_share_of_each(every, clips, every, rng), clips, every, rng)
+
+
+def _by_pitch(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    groups = np.unique(_groups(clips), return_inverse=True)[1]
+    return _with_test(_share_of_each(np.arange(len(clips)), clips, groups, rng), clips, groups, rng)
+
+
+def _with_test(
+    test: np.ndarray, clips: pd.DataFrame, units: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """A split with these rows as its test part: of the others a share of each class is valid, by whole units."""
+    rest = np.setdiff1d(np.arange(len(clips)), test)
+    valid = _share_of_each(rest, clips, units, rng)
+    return {"train": np.setdiff1d(rest, valid), "valid": valid, "test": test}
+
+
+def _share_of_each(rows: np.ndarray, clips: pd.DataFrame, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of `rows` the share of each class that comes nearest to `SHARE`, by whole units (numbers, one for each clip).
+
+    A unit belongs to the class of its first clip. A class of two or more units gives at least one.
+    """
+    numbers, first, sizes = np.unique(units[rows], return_index=True, return_counts=True)
+    strata = clips["stratum"].to_numpy()[rows][first]
+    chosen: list[int] = []
+    for stratum in np.unique(strata):
+        order = rng.permutation(np.flatnonzero(strata == stratum))
+        room, taken = SHARE * sizes[order].sum(), []
+        for unit in order:
+            if sizes[unit] <= 2 * room:  # with it the share is as near to its aim as without, or nearer
+                taken.append(unit)
+                room -= sizes[unit]
+        if not taken and len(order) > 1:
+            taken = [order[np.argmin(sizes[order])]]
+        chosen += taken
+    return rows[np.isin(units[rows], numbers[chosen])]
 
 
 def _published(clips: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -149,14 +214,31 @@ def _published(clips: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _partition(clips: pd.DataFrame) -> np.ndarray:
-    if "partition" not in clips:
-        raise RepriseError("this corpus has no published partition: use the split random-80-15-5")
+    if "partition" not in clips or clips["partition"].isna().all():
+        folds = "fold" in clips and clips["fold"].notna().all()
+        raise RepriseError(
+            f"this corpus has no published partition: use the split {'folds or ' if folds else ''}random-80-15-5"
+        )
     return clips["partition"].to_numpy()
+
+
+def _groups(clips: pd.DataFrame) -> np.ndarray:
+    """Each clip's group; a clip of unknown group stands for itself."""
+    return clips["group"].where(clips["group"].notna(), "clip " + clips["key"]).to_numpy(dtype=str)
+
+
+def _strata(name: str, clips: pd.DataFrame, labels: np.ndarray | None) -> np.ndarray:
+    if labels is None or (np.count_nonzero(labels, axis=1) != 1).any():
+        raise RepriseError(
+            f"the split {name} needs clips of exactly one class each, which this corpus's are not: use another split"
+        )
+    return np.argmax(labels, axis=1)
 
 
 def _keep(name: str, seed: int, clips: pd.DataFrame, corpus: str, rows: dict[str, np.ndarray]) -> None:
     # All that a split is drawn from names the file, so that only another way of drawing can find other keys in it.
-    drawn_from = [clips[column].fillna("").tolist() for column in ("key", "group", "partition") if column in clips]
+    known = ("key", "group", "partition", *(("fold", "stratum") if "stratum" in clips else ()))
+    drawn_from = [clips[column].astype(object).fillna("").tolist() for column in known if column in clips]
     path = cache_home() / "splits" / f"{corpus}-{fingerprint(drawn_from, length=8)}-{name}-seed-{seed}.json"
     drawn = {part: clips["key"].iloc[chosen].tolist() for part, chosen in rows.items()}
     if not path.exists():
@@ -178,7 +260,13 @@ _SPLITS: dict[str, Callable[[pd.DataFrame, int], dict[str, np.ndarray]]] = {
     "gururani": _gururani,
     "random-80-15-5": _random_80_15_5,
     "published": _three_parts,
+    "folds": _folds,
+    "stratified-80-20": _stratified,
+    "by-pitch": _by_pitch,
 }
+
+#: Splits that take a share of each class.
+_BY_CLASS = ("folds", "stratified-80-20", "by-pitch")
 
 #: Splits that are published whole.
 SEEDLESS = frozenset({"gururani", "published"})

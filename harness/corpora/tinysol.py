@@ -112,6 +112,7 @@ def read(root: Path | str, name: str) -> Corpus:
         A file is missing, a class has no notes, or something is not as published.
     """
     root = Path(root).absolute()
+    pocket = (root / "ground_truth").is_dir()
     try:
         rows = _rows(root)
         notes, instruments, left_out = _notes(root, rows)
@@ -120,7 +121,7 @@ def read(root: Path | str, name: str) -> Corpus:
             f"{error} in {root}: "
             + (
                 "delete that folder and it will be rendered again"
-                if (root / "ground_truth").is_dir()
+                if pocket
                 else "move that folder away and run `reprise data fetch tinysol`"
             )
         ) from None
@@ -129,7 +130,7 @@ def read(root: Path | str, name: str) -> Corpus:
         "folds": [notes["fold"].count(fold) for fold in range(FOLDS)],
         "semitone_copies": sum("R100" in key.rpartition("-")[2] for key in notes["key"]),
     }
-    return make_corpus(name, root, instruments, notes, facts, artist="Studio On Line, Ircam")
+    return make_corpus(name, root, instruments, notes, facts, artist="" if pocket else "Ircam, Studio On Line")
 
 
 def published_folder(root: Path | None = None, size: int | None = None) -> Path:
@@ -312,9 +313,7 @@ def _rows(root: Path) -> list[dict[str, str]]:
             raise _Odd(f"line {number} of {METADATA} is cut short")
         parts = PurePosixPath(row["Path"]).parts
         if len(parts) != 4 or ".." in parts or not row["Path"].endswith(".wav"):
-            raise _Odd(
-                f"{METADATA} names the file {row['Path']!r}, which is not <family>/<instrument>/<technique>/*.wav"
-            )
+            raise _Odd(f"{METADATA} names {row['Path']!r}, which is not <family>/<instrument>/<technique>/<name>.wav,")
         if row["Path"] in seen:
             raise _Odd(f"{METADATA} names {row['Path']} twice")
         seen.add(row["Path"])
@@ -374,12 +373,10 @@ def _pitch(row: dict[str, str]) -> int:
 
 
 def _retuned(row: dict[str, str]) -> bool:
-    stated = row["Needed digital retuning"].strip().upper()
-    if stated not in ("TRUE", "FALSE"):
-        raise _Odd(
-            f"{METADATA} says {row['Needed digital retuning']!r} on the retuning of {row['Path']}, not TRUE or FALSE,"
-        )
-    return stated == "TRUE"
+    stated = row["Needed digital retuning"]
+    if stated.upper() not in ("TRUE", "FALSE"):
+        raise _Odd(f"{METADATA} says neither TRUE nor FALSE but {stated!r} on the retuning of {row['Path']}")
+    return stated.upper() == "TRUE"
 
 
 CORPORA = (

@@ -312,7 +312,8 @@ class NotePicture(FrontEnd):
     and how it is resized.
 
     The onset is where the RMS level (frames of 2048 samples every 512, zeros at both ends) first comes within
-    `onset_db` of its maximum, as ``librosa.effects.trim`` finds it. What is missing of the second is silence.
+    `onset_db` of its maximum, as ``librosa.effects.trim`` finds it: up to 85 ms before the note is heard. What is
+    missing of the second is silence.
 
     Parameters
     ----------
@@ -363,8 +364,8 @@ class NotePicture(FrontEnd):
         super().__post_init__()
         if self._frames < 1:
             raise RepriseError(
-                f"front end {self.name}: {self.seconds:g} s give {1 + self._samples // self.hop_length} frames, too few "
-                f"for a time_pool of {self.time_pool}; give a smaller one"
+                f"front end {self.name}: {self.seconds:g} s have fewer frames than the time_pool of {self.time_pool}; "
+                "give a smaller one"
             )
 
     @property
@@ -472,9 +473,9 @@ class NotePicture(FrontEnd):
     def _resized(self, cells: np.ndarray, axis: int) -> np.ndarray:
         """Cells along an axis resized to `size`, centres on centres."""
         count = cells.shape[axis]
-        places = np.clip((np.arange(self.size) + 0.5) * count / self.size - 0.5, 0, count - 1)
         if self.interpolation == "nearest":
-            return np.take(cells, np.floor(places + 0.5).astype(int), axis)
+            return np.take(cells, (2 * np.arange(self.size) + 1) * count // (2 * self.size), axis)
+        places = np.clip((np.arange(self.size) + 0.5) * count / self.size - 0.5, 0, count - 1)
         below = np.floor(places).astype(int)
         part = (places - below).reshape(-1, *[1] * (cells.ndim - 1 - axis))
         return np.take(cells, below, axis) * (1 - part) + np.take(cells, np.minimum(below + 1, count - 1), axis) * part
