@@ -116,7 +116,7 @@ def test_data_verify_names_every_file_that_is_not_as_published(pocket_home, tmp_
     [
         (
             ["data", "status", "openmic"],
-            r"there is no corpus 'openmic': choose openmic-2018, pocket-openmic, or pocket-",
+            r"there is no corpus 'openmic': choose .*openmic-2018, .*pocket-openmic, .*or pocket-",
         ),
         (["data", "fetch", "pocket-openmic"], r"pocket-openmic is not downloaded but rendered: run `reprise data make"),
         (
@@ -137,7 +137,7 @@ def test_data_verify_names_every_file_that_is_not_as_published(pocket_home, tmp_
             ["run", "openmic-transfer", "--profile", "x"],
             r"openmic_transfer has no profile 'x'; choose one of paper, po",
         ),
-        (["run", "openmic-transfer", "--corpus", "x"], r"there is no corpus 'x': choose openmic-2018"),
+        (["run", "openmic-transfer", "--corpus", "x"], r"there is no corpus 'x': choose .*openmic-2018"),
         (["run", "openmic-transfer", "--device", "tpu"], r"there is no device 'tpu'; choose auto, cpu or cuda"),
         (
             ["run", "openmic-transfer", "--corpus", "openmic-2018", "--size", "100"],
