@@ -257,7 +257,7 @@ def run(
 
 
 def _write(trial: Trial, outcome: Outcome) -> None:
-    """Predictions and record of a trial; its checkpoint is not needed any more."""
+    """Predictions and record of a trial; its checkpoints are not needed any more."""
     corpus, split = load_corpus(trial), outcome.split
     records.write_predictions(trial.folder, outcome.predictions)
     device = torch.device(trial.device)
@@ -288,7 +288,8 @@ def _write(trial: Trial, outcome: Outcome) -> None:
         },
         files=outcome.files,
     )
-    (trial.folder / "checkpoint.pt").unlink(missing_ok=True)
+    for checkpoint in trial.folder.glob("checkpoint*.pt"):
+        checkpoint.unlink()
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
