@@ -307,7 +307,7 @@ def test_verify_finds_every_trial_sound_until_a_byte_changes(played: Played, tmp
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert len(lines) == 2
-    assert all(re.fullmatch(r"sound: \S+/seed-0  \(test macro F1 0\.\d{4}\)", line) for line in lines)
+    assert all(re.fullmatch(r"sound: \S+/seed-0  \(test f1_macro_unmasked 0\.\d{4}\)", line) for line in lines)
     copy = shutil.copytree(played.runs, tmp_path / "runs")
     path = next(copy.rglob("predictions.npz"))
     content = bytearray(path.read_bytes())

@@ -31,7 +31,8 @@ def test_a_pocket_corpus_is_rendered_once_and_read_like_any_other(capsys):
     assert openmic.embeddings(corpus).shape == (20, 10, 128)
     truth = renderer.full_labels(corpus.root)
     np.testing.assert_array_equal(corpus.labels[corpus.mask], truth[corpus.mask])
-    assert download.verify("pocket-openmic-20", jobs=1) == {"checked": 20, "by_form": 0, "missing": [], "changed": [], "unlisted": []}
+    found = download.verify("pocket-openmic-20", jobs=1)
+    assert found == {"checked": 20, "by_form": 0, "missing": [], "changed": [], "unlisted": []}
     assert download.status("pocket-openmic-20")["here"]
     before = (corpus.root / "class-map.json").stat().st_mtime_ns
     assert corpora.load("pocket-openmic-20").checksum == corpus.checksum

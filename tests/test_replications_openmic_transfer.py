@@ -14,8 +14,8 @@ from harness.errors import RepriseError
 from harness.models import chain, count_parameters, trainable_parameters
 from harness.report import estimates, tables
 from harness.studies import records, study
-from harness.studies.records import Predictions
 from harness.studies.networks import Blueprint
+from harness.studies.records import Predictions
 from replications.openmic_transfer import explanations
 from replications.openmic_transfer.study import build
 

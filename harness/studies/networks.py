@@ -307,8 +307,8 @@ def expected(trials: Sequence[Trial]) -> Expected:
         if t.label in seconds:
             continue
         corpus = load_corpus(t)
-        sizes = {part: len(rows) for part, rows in draw_split(t, corpus).rows.items()}
         blueprint, _ = build(t, corpus)
+        sizes = {part: len(rows) for part, rows in draw_split(t, corpus).rows.items()}
         stored = t.protocol["batch_norm"] == "fixed"
         shape = blueprint.front_end.shape(corpus.seconds)
         flops = cost.flops_per_clip(blueprint.network, t.arm.trainable, shape)
