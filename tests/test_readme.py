@@ -6,17 +6,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "results" / "openmic_transfer" / "pocket-openmic-pocket"
-PAGES = ["README.md", "CONTRIBUTING.md", "replications/openmic_transfer/README.md", str(RESULTS / "README.md")]
+RESULTS = ROOT / "results"
+TABLES = [
+    "openmic_transfer/pocket-openmic-pocket/table_III.md",
+    "openmic_transfer/pocket-openmic-pocket/table_IV.md",
+    "attention_embeddings/pocket-openmic-pocket/arms_test.md",
+]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "replications/*/README.md", "results/*/*/README.md")
+    for path in ROOT.glob(pattern)
+)
 
 
-@pytest.mark.parametrize("table", ["table_III.md", "table_IV.md"])
+@pytest.mark.parametrize("table", TABLES)
 def test_its_tables_are_those_of_the_results(table):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = [line for line in (RESULTS / table).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     assert len(rows) > 5
     missing = [row for row in rows if row not in readme]
     assert not missing, "the README shows other numbers than the results: paste the table again"
+
+
+def test_its_tally_of_orderings_is_that_of_the_results():
+    page = (RESULTS / "attention_embeddings/pocket-openmic-pocket/README.md").read_text(encoding="utf-8")
+    tally = re.search(r"[0-9]+ hold, [0-9]+ reversed, [0-9]+ undecided", page)[0]
+    assert f"Of its orderings {tally}." in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES)
