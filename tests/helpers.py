@@ -37,6 +37,7 @@ def write_trials(
     profile: str = "pocket",
     weights: str = "random",
     select: str | None = None,
+    clips: tuple[Sequence[str], np.ndarray] | None = None,
 ) -> list[Record]:
     """Write a record for every arm, condition and seed, as a finished trial would leave it.
 
@@ -63,6 +64,9 @@ def write_trials(
         As the record will say.
     select
         Score of the history whose highest value makes the best epoch; default: the lowest validation loss does.
+    clips
+        Of a study whose clips have one class: keys and labels of the corpus that parts are drawn from; default: five
+        times as many as the test part has, invented.
 
     Returns
     -------
@@ -82,10 +86,15 @@ def write_trials(
             split = protocol["split"]
             for seed in range(seeds):
                 generator = np.random.default_rng([number, len(condition.name), seed])
-                parts = {
-                    part: _predictions(part, split, size, len(classes), skills[arm.name], generator)
-                    for part, size in zip(("valid", "test"), sizes, strict=True)
-                }
+                if study.task == "multiclass":
+                    pool = _pool(5 * sizes[1], len(classes)) if clips is None else clips
+                    drawn = seed if protocol.get("split_per_seed") else 0
+                    parts = _one_class_parts(pool, sizes, [len(split), drawn], skills[arm.name], generator)
+                else:
+                    parts = {
+                        part: _predictions(part, split, size, len(classes), skills[arm.name], generator)
+                        for part, size in zip(("valid", "test"), sizes, strict=True)
+                    }
                 trial = folder / f"{arm.name}@{condition.name}" / f"seed-{seed}"
                 trial.mkdir(parents=True)
                 write_predictions(trial, parts)
@@ -103,6 +112,7 @@ def write_trials(
                     "arm": arm.name,
                     "condition": condition.name,
                     "seed": seed,
+                    "task": study.task,
                     "corpus": corpus,
                     "profile": profile,
                     "protocol": protocol,
@@ -111,7 +121,10 @@ def write_trials(
                         "name": split,
                         "seed": 0,
                         "sizes": {"train": 400, "valid": sizes[0], "test": sizes[1]},
-                        "leakage": {"shared_groups": {"train-valid": 3, "train-test": 0, "valid-test": 0}},
+                        "leakage": {
+                            "shared_groups": {"train-valid": 3, "train-test": 0, "valid-test": 0},
+                            "clips_in_shared_groups": {"train-valid": 5, "train-test": 0, "valid-test": 0},
+                        },
                     },
                     "classes": list(classes),
                     "parameters": {"trainable": arm.parameters, "total": 10**8},
@@ -195,6 +208,31 @@ def _predictions(
     probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
     keys = np.array([f"{split}-{part}-{i:05d}" for i in range(clips)])
     return Predictions(keys, labels.astype(np.uint8), mask, probabilities)
+
+
+def _pool(clips: int, classes: int) -> tuple[list[str], np.ndarray]:
+    """Keys and labels of clips of one class each; every class is as frequent as any other."""
+    return [f"note-{i:05d}" for i in range(clips)], np.eye(classes, dtype=np.uint8)[np.arange(clips) % classes]
+
+
+def _one_class_parts(
+    pool: tuple[Sequence[str], np.ndarray],
+    sizes: tuple[int, int],
+    split: Sequence[int],
+    skill: float | np.ndarray,
+    generator: np.random.Generator,
+) -> dict[str, Predictions]:
+    """Parts that depend on the split alone; probabilities that know their classes by `skill` and add up to 1."""
+    keys, labels = np.asarray(pool[0]), pool[1]
+    order = np.random.default_rng(split).permutation(len(keys))
+    parts = {}
+    for part, rows in (("valid", order[: sizes[0]]), ("test", order[sizes[0] : sum(sizes)])):
+        rows = np.sort(rows)
+        logits = generator.normal(0, 1, (len(rows), labels.shape[1])) + 8 * skill * labels[rows]
+        odds = np.exp(logits)
+        probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        parts[part] = Predictions(keys[rows], labels[rows], np.ones(logits.shape, bool), probabilities)
+    return parts
 
 
 def _write_history(

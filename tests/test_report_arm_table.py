@@ -134,3 +134,32 @@ def test_another_condition_is_not_shown(study: Study, records: list[Record]) -> 
     changed = [replace(r, data={**r.data, "condition": "group-norm"}) for r in records]
     with pytest.raises(RepriseError, match="no arm of attention_embeddings has a record under 'paper'; run it first"):
         arm_table(study, changed)
+
+
+def test_clips_of_one_class_have_their_own_scores(tmp_path: Path) -> None:
+    notes = studies.load("single_notes")
+    skills = {"setup_1": 0.4, "svm_mfcc": 0.5, "logreg_logmel": 0.0}
+    found = write_trials(
+        tmp_path,
+        notes,
+        arms=list(skills),
+        conditions=["paper"],
+        seeds=2,
+        sizes=(20, 70),
+        classes="abcdefg",
+        skills=skills,
+    )
+    made = arm_table(notes, found, replicates=100)
+    frame = made.frame.set_index("arm")
+    for name in ("balanced_accuracy", "f1_macro"):
+        values = [r.data["metrics"]["test"][name] for r in found if r.arm == "setup_1"]
+        assert frame.loc["setup_1", name] == pytest.approx(np.mean(values))
+    assert 0.15 < frame.loc["svm_mfcc", "chance"] < 0.25
+    assert frame["published"].dropna().to_dict() == {"setup_1": 0.77, "setup_2": 0.74, "setup_3": 0.77, "setup_4": 0.8}
+    lines = tables.to_markdown(made)
+    assert "]°" in next(line for line in lines.splitlines() if "logistic" in line)
+    assert "Accuracy (balanced)" in lines
+    console = Console(width=100, file=io.StringIO())
+    console.print(tables.to_terminal(made))
+    assert max(map(len, console.file.getvalue().splitlines())) <= 100
+    assert "Chance" in console.file.getvalue().split("──")[0]

@@ -296,3 +296,34 @@ def test_pictures_of_an_earlier_gallery_are_removed(tmp_path):
     (tmp_path / "000001_1-some-network.png").write_bytes(b"of an earlier gallery")
     write_gallery([], tmp_path, title="Nothing", caption={"Corpus": "none"})
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_note_of_one_class_has_no_threshold_and_no_concepts(tmp_path: Path) -> None:
+    outcomes = [
+        Outcome("cello", 0.5, true=True, observed=True, predicted=False),
+        Outcome("tuba", 0.5, true=False, observed=True, predicted=True),
+    ]
+    maps = [HeatMap("cello", np.eye(64, 200)), HeatMap("tuba", np.eye(64, 200))]
+    bare = view(outcomes=outcomes, maps=maps, concepts=None, threshold=None)
+    ruled = view(outcomes=outcomes, maps=maps, concepts=None)
+    # The dashed line of the threshold, at the right of the picture, is all that differs by more than a shade.
+    (without, box), (with_line, _) = pixels(bare), pixels(ruled)
+    changed = np.nonzero((np.abs(without - with_line).max(axis=2) > 100).any(axis=0))[0]
+    assert changed.min() > box["left"] + box["width"]
+    assert np.ptp(changed) <= 4
+    text = write_gallery([entry([bare])], tmp_path, title="T", caption=CAPTION).read_text("utf-8")
+    assert "spectrogram, 2 class activation maps and probabilities. Wrong: tuba 0.50; missed: cello 0.50." in text
+    assert "nobody was asked" not in text
+
+
+def test_a_second_has_ticks_within() -> None:
+    shown = view(maps=[], concepts=None, spectrogram=np.zeros((64, 50)))
+    short = Entry("note", "Note", np.ones(44_100, np.float32), 44_100, [shown])
+    png, box = picture(short, shown)
+    image = np.asarray(Image.open(io.BytesIO(png)).convert("L")).astype(int)
+    height, width = image.shape
+    below = image[round((box["top"] + box["height"]) / 100 * height) + 2]
+    around = below[round(box["left"] / 100 * width) - 3 : round((box["left"] + box["width"]) / 100 * width) + 4]
+    ticks = np.flatnonzero(np.diff((around < 128).astype(int)) == 1)
+    assert len(ticks) == 6  # 0, 0.2 ... 1
+    np.testing.assert_allclose(np.diff(ticks), box["width"] / 100 * width / 5, atol=1.5)

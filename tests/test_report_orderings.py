@@ -159,12 +159,53 @@ def test_only_the_papers_condition_counts(records: list[Record]) -> None:
         ({"above": "vggish"}, "no arm of attention_embeddings named 'vggish'"),
         ({"below": ["log_mel", "wavelets"]}, "no arm of attention_embeddings named 'wavelets'"),
         ({"relation": "below"}, "has the relation 'below'; write 'above' or 'at least' in"),
-        ({"metric": "f1_micro_unmasked"}, "needs a metric that is a mean over classes, not 'f1_micro_unmasked'"),
+        ({"metric": "accuracy"}, "needs a multilabel metric, not 'accuracy': choose one of f1_macro2_masked, "),
+        (
+            {"metric": "f1_micro_unmasked", "classes": ["organ"]},
+            "needs a metric that is a mean over classes, not 'f1_micro_unmasked'",
+        ),
     ],
 )
 def test_a_claim_that_makes_no_sense_is_refused(records: list[Record], change: dict[str, Any], said: str) -> None:
     with pytest.raises(RepriseError, match=said):
         judge(records, {**claim("vggish_pp", "log_mel"), **change})
+
+
+def test_a_metric_that_is_no_mean_over_classes_is_judged_whole(records: list[Record]) -> None:
+    (found,) = judge(records, {**claim("vggish_pp", "log_mel"), "metric": "f1_micro_unmasked"})
+    sides = [estimates.select(records, name, "paper") for name in ("vggish_pp", "log_mel")]
+    expected = estimates.difference(*sides, "test", ["f1_micro_unmasked"], replicates=200)[0]["f1_micro_unmasked"]
+    ours = found.difference
+    assert (ours.value, ours.low, ours.high) == pytest.approx((expected.value, expected.low, expected.high), abs=1e-12)
+
+
+def test_accuracy_and_loss_of_clips_of_one_class(tmp_path: Path) -> None:
+    """Each seed has its own test part; of a loss the arm that is above has more of it."""
+    notes = studies.load("single_notes")
+    claims = (
+        claim("setup_4", "setup_2") | {"metric": "accuracy"},
+        claim("setup_2", "setup_4") | {"metric": "log_loss"},
+        claim("setup_4", "setup_2", classes=["c"]) | {"metric": "f1_macro"},
+    )
+    notes = replace(notes, claims=claims)
+    skills = {"setup_4": 0.5, "setup_2": 0.2}
+    found = write_trials(
+        tmp_path,
+        notes,
+        arms=list(skills),
+        conditions=["paper"],
+        seeds=3,
+        sizes=(20, 70),
+        classes="abcdefg",
+        skills=skills,
+    )
+    judged = orderings.judge(notes, found, replicates=200)
+    assert [j.verdict for j in judged] == ["holds"] * 3
+    sides = [estimates.select(found, name, "paper") for name in ("setup_2", "setup_4")]
+    gains, _ = estimates.difference(*sides, "test", ["log_loss"], replicates=200)
+    ours, expected = judged[1].difference, gains["log_loss"]
+    assert (ours.value, ours.low, ours.high) == pytest.approx((expected.value, expected.low, expected.high), abs=1e-12)
+    assert "Accuracy and Log loss" in orderings.table(notes, found, replicates=20).caption
 
 
 def test_other_kinds_of_claims_are_left_alone(records: list[Record]) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import RepriseError
-from harness.metrics import multilabel
 from harness.report import estimates
 from harness.report.estimates import METRIC_TITLES
 from harness.report.writers import UNDEFINED, Column, Table
-from harness.studies.records import Record
+from harness.studies.records import Record, scoring
 from harness.studies.study import Study
+
+#: Scores beside the main one.
+BESIDE = {"multilabel": ("f1_macro_pos_masked", "map_masked"), "multiclass": ("balanced_accuracy", "f1_macro")}
 
 
 def arm_table(
@@ -19,7 +21,7 @@ def arm_table(
     records: Sequence[Record],
     *,
     part: str = "test",
-    beside: Sequence[str] = ("f1_macro_pos_masked", "map_masked"),
+    beside: Sequence[str] | None = None,
     digits: int = 3,
     replicates: int = 1000,
     level: float = 0.95,
@@ -35,7 +37,7 @@ def arm_table(
     part
         ``"valid"`` or ``"test"``.
     beside
-        Other scores to show, without intervals.
+        Other scores to show, without intervals; default: two that go with the study's task.
     digits
         Decimals of the printed values.
     replicates, level
@@ -52,6 +54,7 @@ def arm_table(
         No record was made under the first condition.
     """
     condition, metric = study.conditions[0].name, study.metric
+    beside = BESIDE[study.task] if beside is None else beside
     records = [r for r in records if r.condition == condition]
     if not records:
         raise RepriseError(f"no arm of {study.name} has a record under {condition!r}; run it first")
@@ -84,7 +87,7 @@ def arm_table(
                 "deviation": deviation,
                 "spread_title": f"{UNDEFINED if deviation is None else format(deviation, '.3f')} ({len(of_arm)})",
                 **estimates.mean_scores(of_arm, part, beside),
-                "constant": multilabel.chance(p.labels, p.mask)[metric],
+                "constant": scoring(of_arm[0].data).chance(p.labels, p.mask)[metric],
                 "chance": found.chance,
             }
         rows.append(row)
@@ -96,8 +99,8 @@ def arm_table(
         origin.sentence(),
         f"{METRIC_TITLES[metric]} ({metric}): mean over the seeds, in brackets its {level:.0%} basic bootstrap "
         f"interval over clips ({replicates:,} replicates). SD: standard deviation over the seeds.",
-        "*: best arm; °: not above chance, the best score of a prediction that does not listen"
-        + (": to guess each class as often as it occurs." if guessed else "."),
+        f"*: best arm; °: {estimates.not_above_chance([metric])}"
+        + (f": {estimates.CHANCE_IN_WORDS[metric]}." if metric in estimates.CHANCE_IN_WORDS else "."),
     ]
     if guessed:
         constant = next(row["constant"] for row in rows if "constant" in row)

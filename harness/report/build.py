@@ -93,13 +93,15 @@ def _page(study: Study, records: Sequence[Record], shown: Sequence[Table], figur
             f"commit {commit['commit'][:12]}{'' if commit['clean'] else ' with changes'}." if commit else "no checkout."
         ),
         "",
-        "Groups (artists) on both sides of the split: "
+        f"Groups{' (artists)' if study.task == 'multilabel' else ''} on both sides of the split: "
         + ", ".join(f"{parts} {count}" for parts, count in leak["shared_groups"].items())
         + ".",
         "",
     ]
-    if (out / "gallery" / "index.html").exists():
-        lines += ["**[Gallery](gallery/index.html)**: clips with their class activation maps, to see and to hear.", ""]
+    gallery = out / "gallery" / "index.html"
+    if gallery.exists():
+        sound = "" if "not ours to pass on" in gallery.read_text(encoding="utf-8") else " and to hear"
+        lines += [f"**[Gallery](gallery/index.html)**: clips with their class activation maps, to see{sound}.", ""]
     for table in shown:
         lines += [tables.to_markdown(table).strip(), ""]
     for name, text in figures.items():

@@ -131,7 +131,7 @@ class View:
     concept_names
         What each concept is called.
     threshold
-        Probability from which a class is predicted.
+        Probability from which a class is predicted; None where the most probable one is.
     """
 
     network: str
@@ -142,7 +142,7 @@ class View:
     maps: Sequence[HeatMap]
     concepts: np.ndarray | None = None
     concept_names: Sequence[str] = ()
-    threshold: float = 0.5
+    threshold: float | None = 0.5
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,8 @@ def _time_axes(figure: Figure, bottom: float, view: View, seconds: float) -> Axe
     width, height = figure.get_size_inches()
     axes = figure.add_axes((LEFT / width, bottom / height, SPAN / width, PANEL / height))
     bands = len(view.band_hz)
-    axes.set(xlim=(0, seconds), ylim=(-0.5, bands - 0.5), xticks=np.arange(0, seconds + 0.01, 1 if seconds < 15 else 5))
+    step = 0.2 if seconds < 2 else 1 if seconds < 15 else 5
+    axes.set(xlim=(0, seconds), ylim=(-0.5, bands - 0.5), xticks=np.arange(0, seconds + 0.01, step))
     hz = np.array([250, 500, 1000, 2000, 4000, 8000])
     hz = hz[(hz >= view.band_hz[0]) & (hz <= view.band_hz[-1])]
     places = np.interp(hz, view.band_hz, np.arange(bands))
@@ -277,15 +278,17 @@ def _draw_probabilities(figure: Figure, view: View, top: float, height: float) -
     ranked = sorted(view.outcomes, key=lambda o: -o.probability)
     places = np.arange(len(ranked))
     axes.barh(places, [o.probability for o in ranked], color=[o.status.colour for o in ranked], height=0.72)
-    axes.axvline(view.threshold, color="black", lw=1, ls="--")
+    if view.threshold is not None:
+        axes.axvline(view.threshold, color="black", lw=1, ls="--")
     axes.set_yticks(places, [f"{o.status.sign} {o.name.replace('_', ' ')}".strip() for o in ranked])
     for label, outcome in zip(axes.get_yticklabels(), ranked, strict=True):
         if outcome.status is not QUIET:
             label.set(color=outcome.status.colour, weight="bold")
         elif not outcome.observed:
             label.set(color="#777777", style="italic")
-    axes.set(xlim=(0, 1), ylim=(len(ranked) - 0.4, -0.6), xticks=[0, view.threshold, 1])
-    axes.set_xticklabels(["0", f"{view.threshold:g}", "1"])
+    middle = 0.5 if view.threshold is None else view.threshold
+    axes.set(xlim=(0, 1), ylim=(len(ranked) - 0.4, -0.6), xticks=[0, middle, 1])
+    axes.set_xticklabels(["0", f"{middle:g}", "1"])
     axes.tick_params(axis="y", length=0, pad=3)
     axes.tick_params(axis="x", length=2.5, pad=2)
     axes.set_title("Probability", loc="left", weight="bold", pad=4)

@@ -1,16 +1,19 @@
 """From records to numbers with intervals: what tables and plots have in common.
 
-An arm is scored by its stored predictions alone. With several seeds a score is the mean over the seeds; its interval
-comes from resampling the clips, the same clips for all seeds in one replicate, and taking the mean each time.
+An arm is scored by its stored predictions alone, with the metrics of its study's task. With several seeds a score is
+the mean over the seeds; its interval comes from resampling the clips, the same clips for all seeds in one replicate,
+and taking the mean each time (`harness.report.resampling`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
-from harness.metrics import multilabel, uncertainty
-from harness.studies.records import Predictions, Record
+from harness.metrics import multiclass, multilabel, uncertainty
+from harness.report.resampling import Draws, distribution
+from harness.studies.records import Predictions, Record, scoring
 from harness.studies.study import Study
 
 #: Short names of the scores for heads and axes.
@@ -24,7 +27,13 @@ METRIC_TITLES = {
     "f1_macro_pos_masked": "F1 (presence)",
     "map_masked": "mAP",
     "roc_auc_masked": "ROC-AUC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Accuracy (balanced)",
+    "f1_macro": "Macro F1",
+    "log_loss": "Log loss",
 }
+#: First words of those that begin small within a sentence.
+COMMON_WORDS = ("Macro", "Micro", "Accuracy", "Log")
 
 
 def in_words(metric: str) -> str:
@@ -41,11 +50,49 @@ def in_words(metric: str) -> str:
         For instance ``"macro F1"`` or ``"F1 (2-class)"``.
     """
     title = METRIC_TITLES[metric]
-    return title[0].lower() + title[1:] if title.startswith(("Macro", "Micro")) else title
+    return title[0].lower() + title[1:] if title.startswith(COMMON_WORDS) else title
 
 
 #: Score of guessing each class as often as it occurs, where that beats every constant prediction.
 GUESSING = {"f1_macro2_masked": 0.5}
+#: What someone does who never listens, where that is not to give one answer every time.
+CHANCE_IN_WORDS = {
+    "f1_macro2_masked": "to guess each class as often as it occurs",
+    "f1_macro": "to guess each class as often as it occurs",
+    "log_loss": "to give each class its frequency as probability",
+}
+
+
+def not_above_chance(metrics: Iterable[str]) -> str:
+    """What ``°`` beside a score says, for a caption.
+
+    Parameters
+    ----------
+    metrics
+        The scores that the table shows.
+
+    Returns
+    -------
+    str
+        Without a full stop.
+    """
+    word = "better than" if any(map(lower_is_better, metrics)) else "above"
+    return f"not {word} chance, the best score of a prediction that does not listen"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a score is a loss.
+
+    Parameters
+    ----------
+    metric
+        A key of `METRIC_TITLES`.
+
+    Returns
+    -------
+    bool
+    """
+    return metric in multiclass.LOSSES
 
 
 @dataclass(frozen=True)
@@ -59,19 +106,23 @@ class Estimate:
     low, high
         Ends of the interval over clips.
     chance
-        The best score of someone who never listens: `multilabel.chance`, or `GUESSING` where that is higher; None
-        for a difference.
+        The best score of someone who never listens: `chance`; None for a difference.
+    lower
+        Whether lower is better.
     """
 
     value: float | None
     low: float | None
     high: float | None
     chance: float | None = None
+    lower: bool = False
 
     @property
     def above_chance(self) -> bool:
-        """Whether the whole interval lies above chance."""
-        return self.low is not None and self.chance is not None and self.low > self.chance
+        """Whether the whole interval is better than chance."""
+        if self.low is None or self.chance is None:
+            return False
+        return self.high < self.chance if self.lower else self.low > self.chance
 
 
 @dataclass(frozen=True)
@@ -239,7 +290,7 @@ def estimate(
     part
         ``"valid"`` or ``"test"``.
     metrics
-        Names out of `multilabel.METRICS`.
+        Names out of the ``METRICS`` of the study's task.
     replicates, level
         Of the bootstrap over clips.
 
@@ -249,33 +300,35 @@ def estimate(
         By metric.
     """
     scores = mean_scores(records, part, metrics)
-    levels, drawn = [], []
-    for record in records:
-        p, threshold = record.predictions(part), record.data["protocol"]["threshold"]
-        levels.append(chance(p))
-        drawn.append(_distribution(p, threshold, metrics, replicates, seed=0))
+    predictions = [r.predictions(part) for r in records]
+    draws = Draws([[p.keys for p in predictions]], replicates)
+    levels = [chance(p, scoring(r.data)) for r, p in zip(records, predictions, strict=True)]
+    drawn = [distribution(r, p, metrics, draws) for r, p in zip(records, predictions, strict=True)]
     result = {}
     for name in metrics:
         score, by_chance = scores[name], _mean(c[name] for c in levels)
-        result[name] = Estimate(score, *_interval(score, [d[name] for d in drawn], level, (0, 1)), by_chance)
+        ends = _interval(score, [d[name] for d in drawn], level, uncertainty.bounds(name))
+        result[name] = Estimate(score, *ends, by_chance, lower_is_better(name))
     return result
 
 
-def chance(predictions: Predictions) -> dict[str, float | None]:
+def chance(predictions: Predictions, metrics: ModuleType = multilabel) -> dict[str, float | None]:
     """The best that can be had without listening.
 
     Parameters
     ----------
     predictions
         Only their labels are looked at.
+    metrics
+        `multilabel` or `multiclass`.
 
     Returns
     -------
     dict of str to float or None
-        By metric: `multilabel.chance`, or `GUESSING` where that is higher; None where undefined.
+        By metric: what the ``chance`` of `metrics` gives, or `GUESSING` where that is higher; None where undefined.
     """
-    constant = multilabel.chance(predictions.labels, predictions.mask)
-    return {name: None if level is None else max(level, GUESSING.get(name, 0)) for name, level in constant.items()}
+    levels = metrics.chance(predictions.labels, predictions.mask)
+    return {name: None if level is None else max(level, GUESSING.get(name, level)) for name, level in levels.items()}
 
 
 def mean_scores(records: Sequence[Record], part: str, metrics: Sequence[str]) -> dict[str, float | None]:
@@ -288,7 +341,7 @@ def mean_scores(records: Sequence[Record], part: str, metrics: Sequence[str]) ->
     part
         ``"valid"`` or ``"test"``.
     metrics
-        Names out of `multilabel.METRICS`.
+        Names out of the ``METRICS`` of the study's task.
 
     Returns
     -------
@@ -297,8 +350,8 @@ def mean_scores(records: Sequence[Record], part: str, metrics: Sequence[str]) ->
     """
     scores = []
     for record in records:
-        p, threshold = record.predictions(part), record.data["protocol"]["threshold"]
-        scores.append(multilabel.evaluate(p.labels, p.probabilities, p.mask, threshold=threshold))
+        p, threshold = record.predictions(part), record.data["protocol"].get("threshold", 0.5)
+        scores.append(scoring(record.data).evaluate(p.labels, p.probabilities, p.mask, threshold=threshold))
     return {name: _mean(s[name] for s in scores) for name in metrics}
 
 
@@ -320,7 +373,7 @@ def difference(
     part
         ``"valid"`` or ``"test"``.
     metrics
-        Names out of `multilabel.METRICS`.
+        Names out of the ``METRICS`` of the study's task.
     replicates, level
         Of the bootstrap over clips.
 
@@ -330,7 +383,8 @@ def difference(
         By metric; undefined where the two share no seed.
     paired : bool
         Whether both were scored on the same clips, so that each replicate compares like with like. Otherwise the
-        clips are resampled on each side for itself, and the interval is wider for it.
+        clips are resampled on each side for itself, and the interval is wider for it; but for clips that trials of
+        several seeds share (`harness.report.resampling`).
     """
     by_seed = {r.seed: r for r in base}
     pairs = [(r, by_seed[r.seed]) for r in records if r.seed in by_seed]
@@ -338,19 +392,18 @@ def difference(
         return dict.fromkeys(metrics, Estimate(None, None, None)), False
     scores = mean_scores([r for r, _ in pairs], part, metrics)
     base_scores = mean_scores([b for _, b in pairs], part, metrics)
+    predictions = [[r.predictions(part) for r in pair] for pair in pairs]
+    draws = Draws([[p.keys for p in side] for side in zip(*predictions, strict=True)], replicates)
     drawn, paired = [], True
-    for pair in pairs:
-        ours, theirs = (r.predictions(part) for r in pair)
-        our_threshold, their_threshold = (r.data["protocol"]["threshold"] for r in pair)
-        same_clips = np.array_equal(ours.keys, theirs.keys)
-        paired &= same_clips
-        left = _distribution(ours, our_threshold, metrics, replicates, seed=0)
-        right = _distribution(theirs, their_threshold, metrics, replicates, seed=0 if same_clips else 1)
+    for pair, (ours, theirs) in zip(pairs, predictions, strict=True):
+        paired &= np.array_equal(ours.keys, theirs.keys)
+        left, right = (distribution(r, p, metrics, draws) for r, p in zip(pair, (ours, theirs), strict=True))
         drawn.append({name: left[name] - right[name] for name in metrics})
     result = {}
     for name in metrics:
         gain = None if None in (scores[name], base_scores[name]) else scores[name] - base_scores[name]
-        result[name] = Estimate(gain, *_interval(gain, [d[name] for d in drawn], level, (-1, 1)))
+        most = uncertainty.bounds(name)[1]
+        result[name] = Estimate(gain, *_interval(gain, [d[name] for d in drawn], level, (-most, most)))
     return result, paired
 
 
@@ -376,17 +429,10 @@ def best_arms(study: Study, records: Sequence[Record], condition: str) -> dict[s
         of_arm = select(records, arm.name, condition)
         if of_arm:
             score = _mean(r.data["metrics"]["valid"][study.metric] for r in of_arm)
+            score = -score if lower_is_better(study.metric) else score
             if arm.network not in best or score > best[arm.network][0]:
                 best[arm.network] = (score, arm.name)
     return {network: name for network, (_, name) in best.items()}
-
-
-def _distribution(
-    p: Predictions, threshold: float, metrics: Sequence[str], replicates: int, seed: int
-) -> dict[str, np.ndarray]:
-    return uncertainty.distribution(
-        p.labels, p.probabilities, p.mask, metrics=metrics, replicates=replicates, seed=seed, threshold=threshold
-    )
 
 
 def _interval(

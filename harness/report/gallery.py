@@ -125,6 +125,7 @@ def write_gallery(
         clips.append(
             {"entry": entry, "views": views, "audio": _data_uri("audio/mpeg", sound(entry)) if audio else None}
         )
+    outcomes = [outcome for entry in entries for view in entry.views for outcome in view.outcomes]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report", "."),
         autoescape=True,
@@ -138,7 +139,7 @@ def write_gallery(
         clips=clips,
         audio=audio,
         describe=describe,
-        statuses=(RIGHT, WRONG, MISSED, UNLABELLED),
+        statuses=(RIGHT, WRONG, MISSED, *([] if all(o.observed for o in outcomes) else [UNLABELLED])),
         known=any(m.sounding is not None for e in entries for v in e.views for m in v.maps),
     )
     write_text(folder / "index.html", page)

@@ -4,10 +4,10 @@ An ordering is a ``[[claim]]`` of ``study.toml``::
 
     [[claim]]
     kind = "order"
-    above = "textual"                # an arm, or several whose mean counts
+    above = "textual"                # an arm, or several whose mean counts; it has the higher number, of a loss too
     below = ["den_add", "den_mul"]
-    metric = "f1_macro2_masked"      # a mean over classes
-    classes = ["organ"]              # optional: the mean over these alone
+    metric = "f1_macro2_masked"
+    classes = ["organ"]              # optional: the mean over these alone, of a metric that is a mean over classes
     relation = "above"               # or "at least": not lower by more than the margin
     margin = 0.02                    # for "at least"
     where = "6.2"
@@ -17,6 +17,7 @@ An ordering is a ``[[claim]]`` of ``study.toml``::
 Unlike a value, an ordering can be judged on any corpus; the table says on which.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -29,15 +30,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.errors import RepriseError
-from harness.metrics import multilabel, uncertainty
+from harness.metrics import uncertainty
+from harness.metrics.multilabel import ratio
 from harness.report import estimates
 from harness.report.estimates import METRIC_TITLES, Estimate
+from harness.report.resampling import Draws
 from harness.report.style import CHANCE, SMALL, new_figure, palette, style, write_foot
 from harness.report.writers import Column, Table
-from harness.studies.records import Record
+from harness.studies.records import TASKS, Predictions, Record, scoring
 from harness.studies.study import Study
 
 HOLDS, REVERSED, UNDECIDED = "holds", "reversed", "undecided"
+#: Characters of a claim on one line of the figure: more would leave too little room for the differences.
+LONGEST = 62
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def judge(
         ``"valid"`` or ``"test"``.
     replicates, level
         Of the bootstrap over clips: each replicate scores the same clips for both sides, as the mean over the seeds.
-        Sides that were scored on different clips are resampled each for itself.
+        Sides that were scored on different clips are resampled as `harness.report.resampling` has it.
 
     Returns
     -------
@@ -94,21 +99,20 @@ def judge(
     Raises
     ------
     RepriseError
-        A claim names an unknown arm or relation, or a metric that is no mean over classes.
+        As `orders`.
     """
     condition = study.conditions[0].name
+    claims = [(claim, (_names(claim["above"]), _names(claim["below"]))) for claim in orders(study)]
+    arms = dict.fromkeys(name for _, sides in claims for name in chain(*sides))
+    trials = {name: [(r, r.predictions(part)) for r in estimates.select(records, name, condition)] for name in arms}
+    draws = Draws([[p.keys for _, p in found] for found in trials.values()], replicates)
     drawn: dict[tuple[str, str], np.ndarray] = {}
-    lists_of_clips: dict[tuple[str, ...], int] = {}
     result = []
-    for claim in orders(study):
+    for claim, sides in claims:
         metric = claim["metric"]
-        sides = (_names(claim["above"]), _names(claim["below"]))
         for name in chain(*sides):
-            found = estimates.select(records, name, condition)
-            if (name, metric) not in drawn and found:
-                drawn[name, metric] = np.mean(
-                    [_class_scores(r, part, metric, replicates, lists_of_clips) for r in found], axis=0
-                )
+            if (name, metric) not in drawn and trials[name]:
+                drawn[name, metric] = np.mean([_scores(r, p, metric, draws) for r, p in trials[name]], axis=0)
         result.append(_judge(claim, sides, drawn, records, level))
     return result
 
@@ -129,16 +133,19 @@ def orders(study: Study) -> list[Mapping[str, Any]]:
     Raises
     ------
     RepriseError
-        A claim names an unknown arm or relation, or a metric that is no mean over classes.
+        A claim names an unknown arm, relation or metric, or classes where the metric is no mean over classes.
     """
+    metrics = TASKS[study.task]
     found = [claim for claim in study.claims if claim["kind"] == "order"]
     for claim in found:
         for name in (*_names(claim["above"]), *_names(claim["below"])):
             study.arm(name)
-        if claim["metric"] not in multilabel.MEAN_OF:
+        choices = metrics.MEAN_OF if "classes" in claim else metrics.METRICS
+        if claim["metric"] not in choices:
+            kind = "metric that is a mean over classes" if "classes" in claim else f"{study.task} metric"
             raise RepriseError(
-                f"the claim “{claim['text']}” needs a metric that is a mean over classes, not {claim['metric']!r}: "
-                f"choose one of {', '.join(multilabel.MEAN_OF)} in {study.folder / 'study.toml'}"
+                f"the claim “{claim['text']}” needs a {kind}, not {claim['metric']!r}: "
+                f"choose one of {', '.join(choices)} in {study.folder / 'study.toml'}"
             )
         if claim["relation"] not in ("above", "at least"):
             raise RepriseError(
@@ -229,7 +236,8 @@ def forest(
     dark, middle, light = palette(3)
     marks = {HOLDS: ("o", dark), UNDECIDED: ("d", light), REVERSED: ("s", middle)}
     with mpl.rc_context(style()):
-        figure = new_figure(1.3 + 0.165 * len(judged))
+        names = [textwrap.fill(j.claim["text"], LONGEST) for j in judged]
+        figure = new_figure(1.3 + (0.23 if any("\n" in name for name in names) else 0.165) * len(judged))
         axes = figure.subplots()
         axes.axvline(0, **CHANCE)
         for place, j in enumerate(judged):
@@ -245,7 +253,7 @@ def forest(
         for place in range(1, len(judged)):
             if _scope(judged[place]) != _scope(judged[place - 1]):
                 axes.axhline(place - 0.5, color="0.6", linewidth=0.6)
-        axes.set_yticks(range(len(judged)), [j.claim["text"] for j in judged])
+        axes.set_yticks(range(len(judged)), names)
         axes.set_ylim(len(judged) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("difference of the scores (right of 0: as the paper says)")
@@ -307,8 +315,8 @@ def _judge(
     if np.isnan(upper[0] - lower[0]):
         why = f"nobody was asked about {', '.join(wanted)}" if wanted else "nothing was observed"
         return Judged(claim, None, None, Estimate(None, None, None), f"not judged: {why}")
-    gain = float(upper[0] - lower[0])
-    ends = uncertainty.interval(gain, upper[1:] - lower[1:], level, bounds=(-1, 1))
+    gain, most = float(upper[0] - lower[0]), uncertainty.bounds(claim["metric"])[1]
+    ends = uncertainty.interval(gain, upper[1:] - lower[1:], level, bounds=(-most, most))
     judged = Judged(claim, float(upper[0]), float(lower[0]), Estimate(gain, *(ends or (None, None))), UNDECIDED)
     if ends is None:
         return judged
@@ -316,29 +324,23 @@ def _judge(
     return Judged(claim, judged.above, judged.below, judged.difference, verdict)
 
 
-def _class_scores(
-    record: Record, part: str, metric: str, replicates: int, lists_of_clips: dict[tuple[str, ...], int]
-) -> np.ndarray:
-    """Score of every class, (1 + replicates, c): of the clips as they are, and of resampled ones."""
-    p = record.predictions(part)
-    # The same clips are drawn alike for all records; another list of clips gets draws of its own.
-    seed = lists_of_clips.setdefault(tuple(p.keys.tolist()), len(lists_of_clips))
-    labels, probabilities, mask = multilabel.validate(p.labels, p.probabilities, p.mask)
-    weightings = chain([np.ones((1, len(labels)))], uncertainty.resample(len(labels), replicates, seed))
-    threshold, of_class = record.data["protocol"]["threshold"], multilabel.MEAN_OF[metric]
-    return np.concatenate(
-        [
-            multilabel.weighted_scores(labels, probabilities, mask, w, metrics=(metric,), threshold=threshold)[1][
-                of_class
-            ]
-            for w in weightings
-        ]
-    )
+def _scores(record: Record, p: Predictions, metric: str, draws: Draws) -> np.ndarray:
+    """Scores of the clips as they are, and of resampled ones, (1 + replicates, c).
+
+    A column is a class, or, where the metric is no mean over classes, the only one is the metric.
+    """
+    module, threshold = scoring(record.data), record.data["protocol"].get("threshold", 0.5)
+    arrays = module.validate(p.labels, p.probabilities, p.mask)
+    found = []
+    for weights in chain([np.ones((1, len(p.keys)))], draws.weights(p.keys)):
+        averages, per_class = module.weighted_scores(*arrays, weights, metrics=(metric,), threshold=threshold)
+        found.append(per_class[module.MEAN_OF[metric]] if metric in module.MEAN_OF else averages[metric][:, None])
+    return np.concatenate(found)
 
 
 def _mean_over_classes(scores: np.ndarray) -> np.ndarray:
     """Mean of each row over the classes that are defined in it; NaN where none is."""
-    return multilabel.ratio(np.nansum(scores, axis=1), (~np.isnan(scores)).sum(axis=1), zero_division=np.nan)
+    return ratio(np.nansum(scores, axis=1), (~np.isnan(scores)).sum(axis=1), zero_division=np.nan)
 
 
 def _rule(judged: Sequence[Judged], replicates: int, level: float) -> str:

@@ -15,7 +15,8 @@ from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.metrics import multilabel
 from harness.report import estimates
-from harness.report.estimates import METRIC_TITLES, in_words
+from harness.report.confusion_matrix import confusion_matrix
+from harness.report.estimates import METRIC_TITLES, in_words, lower_is_better
 from harness.report.style import (
     CHANCE,
     HATCHES,
@@ -29,7 +30,7 @@ from harness.report.style import (
     style,
     write_foot,
 )
-from harness.studies.records import Record
+from harness.studies.records import Record, scoring
 from harness.studies.study import Study
 
 __all__ = ["confusion", "false_alarms", "label_counts", "per_class_f1", "save", "scores", "style", "training_curves"]
@@ -131,7 +132,7 @@ def training_curves(
                         axes.plot(history.index, history[name], color=colour, linestyle=line)
                         axes.plot(best, history[name][best], color=colour, marker=marker, markersize=6, mec="white")
                 handles.append(Line2D([], [], color=colour, linestyle=line, marker=marker, label=arm.title))
-            chance = estimates.chance(records[0].predictions("valid"))[study.metric]
+            chance = estimates.chance(records[0].predictions("valid"), scoring(records[0].data))[study.metric]
             handles.append(grid[-1, column].axhline(chance, label="chance", **CHANCE))
             grid[0, column].legend(
                 handles=handles, title=network, loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=3.5
@@ -175,7 +176,7 @@ def per_class_f1(
     Returns
     -------
     matplotlib.figure.Figure
-        Bars are means over the seeds of `f1_unmasked`.
+        Bars are means over the seeds of `f1_unmasked`, of `f1` where a clip has one class.
 
     Raises
     ------
@@ -195,7 +196,7 @@ def per_class_f1(
         for number, (name, colour, hatch) in enumerate(
             zip(arms, palette(len(arms)), _cycle(HATCHES, arms), strict=True)
         ):
-            scores = [_per_class(r, part, "f1_unmasked") for r in estimates.select(records, name, condition)]
+            scores = [_f1_of_classes(r, part) for r in estimates.select(records, name, condition)]
             arm = study.arm(name)
             axes.barh(
                 places - 0.4 + (number + 0.5) * height,
@@ -208,6 +209,7 @@ def per_class_f1(
                 label=f"{arm.network}: {arm.title}",
             )
         p = records[0].predictions(part)
+        # What follows is the same for clips of one class: the mask is True everywhere.
         always = multilabel.evaluate(p.labels, np.ones(p.labels.shape), p.mask)["per_class"].values()
         by_chance = [entry["f1_unmasked"] for entry in always]
         axes.vlines(by_chance, places - 0.46, places + 0.46, color="white", linewidth=3.5)
@@ -250,13 +252,16 @@ def confusion(
     -------
     matplotlib.figure.Figure
         Row: an instrument labelled present. Its diagonal cell is the recall; the others are the share of its clips
-        without the column's instrument in which that is predicted all the same. Clips of all seeds are pooled.
+        without the column's instrument in which that is predicted all the same. Clips of all seeds are pooled. Where a
+        clip has one class: `harness.report.confusion_matrix`.
 
     Raises
     ------
     RepriseError
         The arm has no record under that condition.
     """
+    if study.task == "multiclass":
+        return confusion_matrix(study, records, arm, condition=condition, part=part)
     condition, records = _under(study, records, condition)
     records = estimates.select(records, arm, condition)
     if not records:
@@ -320,7 +325,7 @@ def false_alarms(records: Sequence[Record], part: str) -> np.ndarray:
     for record in records:
         p = record.predictions(part)
         labels = p.labels.astype(float) * p.mask
-        predicted = (p.probabilities >= record.data["protocol"]["threshold"]).astype(float)
+        predicted = (p.probabilities >= record.data["protocol"].get("threshold", 0.5)).astype(float)
         alarms += labels.T @ (predicted * (1 - labels))
         chances += labels.T @ (1 - labels)
         hits += (labels * predicted).sum(axis=0)
@@ -337,6 +342,7 @@ def scores(
     part: str = "test",
     metrics: Sequence[str] | None = None,
     conditions: Sequence[str] | None = None,
+    networks: bool = True,
     replicates: int = 1000,
     level: float = 0.95,
 ) -> Figure:
@@ -354,13 +360,15 @@ def scores(
         A panel each; default: those that the paper prints.
     conditions
         Names; default: those that `estimates.conditions` finds comparable.
+    networks
+        Whether to say which network an arm is.
     replicates, level
         Of the bootstrap over clips.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One row per arm.
+        One row per arm; those that run only where they are asked for need a record.
 
     Raises
     ------
@@ -373,7 +381,8 @@ def scores(
         raise RepriseError(f"there is no record of {study.name}; run the study first")
     published = {(row["arm"], row["metric"]): row["value"] for row in study.published if row["split"] == part}
     metrics = list(dict.fromkeys(metric for _, metric in published)) if metrics is None else metrics
-    places = np.arange(len(study.arms))
+    arms = [arm for arm in study.arms if arm.default or any(r.arm == arm.name for r in records)]
+    places = np.arange(len(arms))
     offsets = np.linspace(-0.2, 0.2, len(conditions)) if len(conditions) > 1 else [0]
     chance: dict[str, float] = {}
     with mpl.rc_context(style()):
@@ -382,7 +391,7 @@ def scores(
         for condition, offset, colour, marker in zip(
             conditions, offsets, palette(len(conditions)), _cycle(MARKERS, conditions), strict=True
         ):
-            for place, arm in zip(places, study.arms, strict=True):
+            for place, arm in zip(places, arms, strict=True):
                 of_arm = estimates.select(records, arm.name, condition)
                 if not of_arm:
                     continue
@@ -395,13 +404,13 @@ def scores(
                     axes.plot([score.low, score.high], [place + offset] * 2, color=colour)
                     axes.plot(score.value, place + offset, color=colour, marker=marker)
         for axes, metric in zip(panels, metrics, strict=True):
-            values = [published.get((arm.name, metric), np.nan) for arm in study.arms]
+            values = [published.get((arm.name, metric), np.nan) for arm in arms]
             axes.plot(values, places, linestyle="", marker="|", markersize=9, color="black", markeredgewidth=1.6)
             if metric in chance:
                 axes.axvline(chance[metric], **CHANCE)
             axes.set_title(METRIC_TITLES[metric])
-            axes.set_xlim(0, 1)
-            axes.set_xlabel("score")
+            axes.set_xlim(0, None if lower_is_better(metric) else 1)
+            axes.set_xlabel("lower is better" if lower_is_better(metric) else "score")
             axes.grid(axis="y", color="0.92", linewidth=0.6)
             axes.tick_params(axis="y", length=0)
         handles = [
@@ -418,7 +427,7 @@ def scores(
             )
         handles.append(Line2D([], [], label="chance", **CHANCE))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-        _class_axis(panels[0], [f"{arm.network}: {arm.title}" for arm in study.arms])
+        _class_axis(panels[0], [f"{arm.network}: {arm.title}" if networks else arm.title for arm in arms])
         write_foot(
             figure,
             f"Lines: {level:.0%} basic bootstrap interval over clips. "
@@ -459,8 +468,10 @@ def _under(study: Study, records: Sequence[Record], condition: str | None) -> tu
     return name, found
 
 
-def _per_class(record: Record, part: str, score: str) -> list[float]:
-    """One score of every class, from the stored predictions."""
-    p, threshold = record.predictions(part), record.data["protocol"]["threshold"]
-    result = multilabel.evaluate(p.labels, p.probabilities, p.mask, threshold=threshold)
-    return [entry[score] for entry in result["per_class"].values()]
+def _f1_of_classes(record: Record, part: str) -> list[float]:
+    """F1 of every class, from the stored predictions; NaN where undefined."""
+    module, p = scoring(record.data), record.predictions(part)
+    threshold = record.data["protocol"].get("threshold", 0.5)
+    result = module.evaluate(p.labels, p.probabilities, p.mask, threshold=threshold)["per_class"].values()
+    scores = [entry["f1_unmasked" if module is multilabel else "f1"] for entry in result]
+    return [np.nan if score is None else score for score in scores]

@@ -30,6 +30,8 @@ __all__ = [
 
 #: Scores on observed labels alone.
 MASKED_METRICS = ("f1_macro2_masked", "map_masked", "roc_auc_masked")
+#: Scores that tell what a condition is worth, beside the main one.
+USUAL = {"multilabel": MASKED_METRICS[:2], "multiclass": ("balanced_accuracy",)}
 
 
 def score_table(
@@ -148,6 +150,7 @@ def condition_table(
     part: str = "test",
     metrics: Sequence[str] | None = None,
     arms: tuple[str, str] = ("layers", "Layers trained"),
+    networks: bool = True,
     replicates: int = 1000,
     level: float = 0.95,
 ) -> Table:
@@ -164,10 +167,11 @@ def condition_table(
     part
         ``"valid"`` or ``"test"``.
     metrics
-        Names out of `harness.metrics.multilabel.METRICS`; default: the study's main score and the two usual ones on
-        observed labels.
+        Names out of the ``METRICS`` of the study's task; default: its main score and the usual ones beside it.
     arms
         Name and head of the column with the arms' titles.
+    networks
+        Whether to show which network an arm is.
     replicates, level
         Of the bootstrap over clips.
 
@@ -182,7 +186,7 @@ def condition_table(
         No arm has records under the base and under another condition.
     """
     base = study.condition(base or study.conditions[0].name).name
-    metrics = list(dict.fromkeys((study.metric, *MASKED_METRICS[:2]))) if metrics is None else metrics
+    metrics = list(dict.fromkeys((study.metric, *USUAL[study.task]))) if metrics is None else metrics
     rows = []
     for condition in study.conditions:
         for arm in study.arms:
@@ -232,7 +236,7 @@ def condition_table(
         frame=_frame(rows, "base", "score", *_ends("difference", None)),
         columns=(
             Column("condition_title", "Condition", "text"),
-            Column("network", "Network", "text"),
+            *([Column("network", "Network", "text")] if networks else []),
             Column(*arms, "text"),
             Column("metric_title", "Metric", "text"),
             Column("base", study.condition(base).title, "score"),
@@ -305,12 +309,12 @@ def _scores(
         origin.sentence(),
         f"Brackets: {level:.0%} basic bootstrap interval over clips ({replicates:,} replicates)"
         + (", of the mean over seeds." if origin.seeds > 1 else "."),
-        f"*: {best}; °: not above chance, the best score of a prediction that does not listen.",
+        f"*: {best}; °: {estimates.not_above_chance(metrics)}.",
     ]
     caption += [
-        f"Chance of {METRIC_TITLES[metric]}: to guess each class as often as it occurs."
+        f"Chance of {METRIC_TITLES[metric]}: {estimates.CHANCE_IN_WORDS[metric]}."
         for metric in metrics
-        if metric in estimates.GUESSING
+        if metric in estimates.CHANCE_IN_WORDS
     ]
     if where:
         caption.insert(0, f"In the paper: {where}.")

@@ -1,8 +1,8 @@
 """Tables as CSV, as Markdown, as LaTeX and in the terminal.
 
-``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval over clips does not lie above
-chance, or a difference whose interval holds zero. Digits: published values as printed, ours to three, in CSV files to
-six.
+``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval over clips is not better than
+chance throughout, or a difference whose interval holds zero. Digits: published values as printed, ours to three, in
+CSV files to six.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.report.estimates import Provenance
+from harness.report.estimates import Provenance, lower_is_better
 from harness.storage import write_text
 
 MINUS, UNDEFINED = "\u2212", "\u2013"
@@ -288,8 +288,8 @@ def _cells(table: Table) -> list[list[list[Cell]]]:
     best: dict[str, pd.Series] = {}
     for column in table.columns:
         if column.kind in ("estimate", "published"):
-            highest = frame.groupby([table.section, "metric"])[column.name].transform("max")
-            best[column.name] = frame[column.name] == highest
+            upward = frame[column.name] * frame["metric"].map(lambda metric: -1 if lower_is_better(metric) else 1)
+            best[column.name] = upward == upward.groupby([frame[table.section], frame["metric"]]).transform("max")
     texts = [column.name for column in table.columns if column.kind == "text"]
     above: list[str] = []
     groups = []
@@ -325,4 +325,5 @@ def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
     if column.kind == "difference":
         text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", MINUS)
         return Cell(text, doubtful=bool(low <= 0 <= high))
-    return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}]", best, doubtful=not low > row["chance"])
+    better = high < row["chance"] if lower_is_better(row["metric"]) else low > row["chance"]
+    return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}]", best, doubtful=not better)
