@@ -23,9 +23,9 @@ import pandas as pd
 
 from harness.corpora.corpus import Corpus
 from harness.corpora.pocket_twin import CHECKSUMS, read_checksums, rendering
+from harness.corpora.published import Published
 from harness.corpora.registry import Entry
 from harness.errors import RepriseError
-from harness.storage import data_root
 
 SECONDS = 10.0
 CLASSES = "class_labels_indices.csv"
@@ -175,54 +175,6 @@ def is_sound(path: Path) -> bool:
         return False
 
 
-def published_folder(root: Path | None = None, size: int | None = None) -> Path:
-    """Folder in which the user's AudioSet stands or would stand.
-
-    Parameters
-    ----------
-    root
-        What the user named; default: ``audioset`` under `harness.storage.data_root`.
-    size
-        Not used.
-
-    Returns
-    -------
-    Path
-    """
-    return root if root is not None else data_root() / "audioset"
-
-
-def load_published(name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None) -> Corpus:
-    """Read AudioSet with the user's own audio.
-
-    Parameters
-    ----------
-    name
-        ``"audioset"``.
-    root
-        Its folder, see `published_folder`.
-    size, jobs
-        Not used: nothing is rendered.
-
-    Returns
-    -------
-    Corpus
-        As `read` gives it.
-
-    Raises
-    ------
-    RepriseError
-        It is not here, or not as published.
-    """
-    folder = published_folder(root)
-    if not (folder / CLASSES).is_file():
-        raise RepriseError(
-            f"{name} is not in {folder}: it is published without audio, so use the released weights or "
-            "pocket-audioset, or see `reprise data status audioset` for where audio of your own goes"
-        )
-    return read(folder, name)
-
-
 def _not_as_published(root: Path, what: str) -> RepriseError:
     if (root / "ground_truth").is_dir():
         return RepriseError(f"{what}: delete the folder {root} and it will be rendered again")
@@ -293,11 +245,19 @@ def _audio(root: Path) -> dict[str, Path]:
     return {path.stem: path for pattern in reversed(AUDIO) for path in sorted(root.glob(pattern))}
 
 
+PUBLISHED = Published(
+    read,
+    holds=lambda folder: (folder / CLASSES).is_file(),
+    folders=("audioset",),
+    obtain="it is published without audio, so use the released weights or pocket-audioset, or see "
+    "`reprise data status audioset` for where audio of your own goes",
+)
+
 CORPORA = (
     Entry(
         name="audioset",
-        load=load_published,
-        folder=published_folder,
+        load=PUBLISHED.load,
+        folder=PUBLISHED.folder,
         contents=CONTENTS,
         checksums=audio_checksums,
         audio=AUDIO,

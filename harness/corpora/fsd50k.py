@@ -29,10 +29,10 @@ import pandas as pd
 from harness.corpora.archives import Archive
 from harness.corpora.corpus import Corpus
 from harness.corpora.pocket_twin import CHECKSUMS, read_checksums, rendering
+from harness.corpora.published import Published
 from harness.corpora.registry import Entry, Source
 from harness.corpora.split_zip import unpack_zips
 from harness.errors import RepriseError
-from harness.storage import data_root
 
 TRUTH = "FSD50K.ground_truth"
 VOCABULARY = f"{TRUTH}/vocabulary.csv"
@@ -216,58 +216,6 @@ def is_sound(path: Path) -> bool:
     return (info.samplerate, info.channels, info.subtype) == (44100, 1, "PCM_16") and info.frames > 0
 
 
-def published_folder(root: Path | None = None, size: int | None = None) -> Path:
-    """Folder in which the published corpus stands or will stand.
-
-    Parameters
-    ----------
-    root
-        What the user named; default: ``fsd50k`` under `harness.storage.data_root`.
-    size
-        Not used: the published corpus has one size.
-
-    Returns
-    -------
-    Path
-        A folder ``FSD50K`` is found, too, and either within the one named.
-    """
-    base = data_root()
-    roots = [root] if root is not None else [base / "fsd50k", base / "FSD50K"]
-    candidates = [folder for one in roots for folder in (one, one / "fsd50k", one / "FSD50K")]
-    return next((folder for folder in candidates if (folder / VOCABULARY).is_file()), candidates[0])
-
-
-def load_published(name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None) -> Corpus:
-    """Read the published corpus.
-
-    Parameters
-    ----------
-    name
-        ``"fsd50k"``.
-    root
-        Its folder, see `published_folder`.
-    size, jobs
-        Not used: nothing is rendered.
-
-    Returns
-    -------
-    Corpus
-        As `read` gives it.
-
-    Raises
-    ------
-    RepriseError
-        It is not here, or not as published.
-    """
-    folder = published_folder(root)
-    if not (folder / VOCABULARY).is_file():
-        raise RepriseError(
-            f"{name} is not in {folder}: run `reprise data fetch {name}`, "
-            "or set REPRISE_DATA to the folder that holds it"
-        )
-    return read(folder, name)
-
-
 def check_published(folder: Path) -> None:
     """Look through an unpacked corpus.
 
@@ -403,11 +351,18 @@ _ARCHIVES = (
     ("doc.zip", 6_984, "3516162b82dc2945d3e7feba0904e800"),
 )
 
+PUBLISHED = Published(
+    read,
+    holds=lambda folder: (folder / VOCABULARY).is_file(),
+    folders=tuple(f"{folder}{inner}" for folder in ("fsd50k", "FSD50K") for inner in ("", "/fsd50k", "/FSD50K")),
+    within=("fsd50k", "FSD50K"),
+)
+
 CORPORA = (
     Entry(
         name="fsd50k",
-        load=load_published,
-        folder=published_folder,
+        load=PUBLISHED.load,
+        folder=PUBLISHED.folder,
         contents=CONTENTS,
         checksums=audio_checksums,
         audio=AUDIO,

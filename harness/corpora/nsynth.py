@@ -28,9 +28,9 @@ import pandas as pd
 from harness.corpora.archives import Archive
 from harness.corpora.corpus import Corpus
 from harness.corpora.pocket_twin import rendering
+from harness.corpora.published import Published
 from harness.corpora.registry import Entry, Source
 from harness.errors import RepriseError
-from harness.storage import data_root
 
 SECONDS = 4.0
 SAMPLE_RATE = 16_000
@@ -139,58 +139,6 @@ def read(root: Path | str, name: str) -> Corpus:
         pocket=truth.is_dir(),
         ground_truth=truth if truth.is_dir() else None,
     )
-
-
-def published_folder(root: Path | None = None, size: int | None = None) -> Path:
-    """Folder in which the published corpus stands or will stand.
-
-    Parameters
-    ----------
-    root
-        What the user named; default: ``nsynth`` under `harness.storage.data_root`.
-    size
-        Not used: the published corpus has one size.
-
-    Returns
-    -------
-    Path
-        Where the three parts lie in a folder ``nsynth`` within the one named, or, by default, in the data folder
-        itself, that is found.
-    """
-    base = data_root()
-    candidates = [root, root / "nsynth"] if root is not None else [base / "nsynth", base]
-    return next((folder for folder in candidates if (folder / CONTENTS[0]).is_file()), candidates[0])
-
-
-def load_published(name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None) -> Corpus:
-    """Read the published corpus.
-
-    Parameters
-    ----------
-    name
-        ``"nsynth"``.
-    root
-        Its folder, see `published_folder`.
-    size, jobs
-        Not used: nothing is rendered.
-
-    Returns
-    -------
-    Corpus
-        As `read` gives it.
-
-    Raises
-    ------
-    RepriseError
-        It is not here, or not as published.
-    """
-    folder = published_folder(root)
-    if not any((folder / f"nsynth-{part}").is_dir() for part in COUNTS):
-        raise RepriseError(
-            f"{name} is not in {folder}: run `reprise data fetch {name}`, "
-            "or set REPRISE_DATA to the folder that holds it"
-        )
-    return read(folder, name)
 
 
 def check_published(folder: Path) -> None:
@@ -382,11 +330,19 @@ def _first_without(notes: dict[str, Any], fields: tuple[str, ...]) -> tuple[str,
     return next(missing)
 
 
+PUBLISHED = Published(
+    read,
+    holds=lambda folder: (folder / CONTENTS[0]).is_file(),
+    folders=("nsynth", "."),  # the three parts may lie in the data folder itself
+    within=("nsynth",),
+    begun=lambda folder: any((folder / f"nsynth-{part}").is_dir() for part in COUNTS),
+)
+
 CORPORA = (
     Entry(
         name="nsynth",
-        load=load_published,
-        folder=published_folder,
+        load=PUBLISHED.load,
+        folder=PUBLISHED.folder,
         contents=CONTENTS,
         checksums=unsigned_audio,
         audio=AUDIO,

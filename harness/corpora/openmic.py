@@ -28,9 +28,10 @@ import pandas as pd
 
 from harness.corpora.archives import Archive
 from harness.corpora.corpus import Corpus
+from harness.corpora.published import Published
 from harness.corpora.registry import Entry, Source
 from harness.errors import RepriseError
-from harness.storage import data_root, sha256_of
+from harness.storage import sha256_of
 
 SECONDS = 10.0
 CLASS_MAP = "class-map.json"
@@ -153,59 +154,6 @@ def audio_checksums(root: Path | str) -> dict[str, str]:
     if not listed:
         raise _not_as_published(root, f"{path} lists no audio file")
     return listed
-
-
-def published_folder(root: Path | None = None, size: int | None = None) -> Path:
-    """Folder in which the published corpus stands or will stand.
-
-    Parameters
-    ----------
-    root
-        What the user named; default: ``openmic-2018`` under `harness.storage.data_root`.
-    size
-        Not used: the published corpus has one size.
-
-    Returns
-    -------
-    Path
-        A folder ``openmic-2018`` within the one named is found, and so is the folder ``openmic2018`` that mirdata
-        makes within the default.
-    """
-    base = data_root()
-    roots = [root] if root is not None else [base / "openmic-2018", base / "openmic2018"]
-    candidates = [folder for one in roots for folder in (one, one / "openmic-2018")]
-    return next((folder for folder in candidates if (folder / CLASS_MAP).is_file()), candidates[0])
-
-
-def load_published(name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None) -> Corpus:
-    """Read the published corpus.
-
-    Parameters
-    ----------
-    name
-        ``"openmic-2018"``.
-    root
-        Its folder, see `published_folder`.
-    size, jobs
-        Not used: nothing is rendered.
-
-    Returns
-    -------
-    Corpus
-        As `read` gives it.
-
-    Raises
-    ------
-    RepriseError
-        It is not here, or not as published.
-    """
-    folder = published_folder(root)
-    if not (folder / CLASS_MAP).is_file():
-        raise RepriseError(
-            f"{name} is not in {folder}: run `reprise data fetch {name}`, "
-            "or set REPRISE_DATA to the folder that holds it"
-        )
-    return read(folder, name)
 
 
 def _rendering(root: Path, manifest: Path) -> dict:
@@ -401,11 +349,19 @@ def _read_csv(root: Path, name: str, columns: list[str]) -> pd.DataFrame:
         raise _not_as_published(root, f"{root / name} cannot be read ({reason})") from None
 
 
+PUBLISHED = Published(
+    read,
+    holds=lambda folder: (folder / CLASS_MAP).is_file(),
+    # mirdata makes openmic2018.
+    folders=("openmic-2018", "openmic-2018/openmic-2018", "openmic2018", "openmic2018/openmic-2018"),
+    within=("openmic-2018",),
+)
+
 CORPORA = (
     Entry(
         name="openmic-2018",
-        load=load_published,
-        folder=published_folder,
+        load=PUBLISHED.load,
+        folder=PUBLISHED.folder,
         contents=CONTENTS,
         checksums=audio_checksums,
         source=Source(

@@ -25,9 +25,10 @@ from pathlib import Path
 
 from harness.corpora.corpus import Corpus
 from harness.corpora.orchestra import CLASSES, empty_classes, make_corpus, midi_key
+from harness.corpora.published import Published
 from harness.corpora.registry import Entry
 from harness.errors import RepriseError
-from harness.storage import data_root, fingerprint
+from harness.storage import fingerprint
 
 #: Played in the ordinary way.
 STYLES = ("normal", "arco-normal", "non-vibrato")
@@ -173,54 +174,6 @@ def read(root: Path | str, name: str) -> Corpus:
     return make_corpus(name, root, instruments, columns, facts, artist="Philharmonia Orchestra")
 
 
-def published_folder(root: Path | None = None, size: int | None = None) -> Path:
-    """Folder in which the samples stand.
-
-    Parameters
-    ----------
-    root
-        What the user named; default: ``philharmonia`` under `harness.storage.data_root`.
-    size
-        Not used.
-
-    Returns
-    -------
-    Path
-        Where the instruments' folders lie in a folder ``philharmonia`` or ``all-samples`` within it, that is found.
-    """
-    base = root if root is not None else data_root() / "philharmonia"
-    candidates = [base, base / "philharmonia", base / "all-samples"]
-    return next((folder for folder in candidates if _has_instruments(folder)), candidates[0])
-
-
-def load_published(name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None) -> Corpus:
-    """Read the samples.
-
-    Parameters
-    ----------
-    name
-        ``"philharmonia"``.
-    root
-        Their folder, see `published_folder`.
-    size, jobs
-        Not used: nothing is rendered.
-
-    Returns
-    -------
-    Corpus
-        As `read` gives it.
-
-    Raises
-    ------
-    RepriseError
-        They are not here, or not as published.
-    """
-    folder = published_folder(root)
-    if not _has_instruments(folder):
-        raise RepriseError(f"{name} is not in {folder}: {OBTAIN}")
-    return read(folder, name)
-
-
 def unsigned_audio(root: Path | str) -> dict[str, str | None]:
     """Audio files that are there; which should be, nobody tells.
 
@@ -353,11 +306,19 @@ def _label(path: Path, ours: dict[Path, _Note]) -> tuple[str, int | str]:
     return _class(found["instrument"]), found["pitch"] if key is None else key
 
 
+PUBLISHED = Published(
+    read,
+    holds=_has_instruments,
+    folders=("philharmonia", "philharmonia/philharmonia", "philharmonia/all-samples"),
+    within=("philharmonia", "all-samples"),
+    obtain=OBTAIN,
+)
+
 CORPORA = (
     Entry(
         name="philharmonia",
-        load=load_published,
-        folder=published_folder,
+        load=PUBLISHED.load,
+        folder=PUBLISHED.folder,
         contents=CONTENTS,
         checksums=unsigned_audio,
         audio=AUDIO,

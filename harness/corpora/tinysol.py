@@ -27,9 +27,9 @@ from pathlib import Path, PurePosixPath
 from harness.corpora.archives import Archive, unpack_tars
 from harness.corpora.corpus import Corpus
 from harness.corpora.orchestra import empty_classes, make_corpus, midi_key
+from harness.corpora.published import Published
 from harness.corpora.registry import Entry, Source
 from harness.errors import RepriseError
-from harness.storage import data_root
 
 METADATA = "TinySOL_metadata.csv"
 COLUMNS = (
@@ -131,59 +131,6 @@ def read(root: Path | str, name: str) -> Corpus:
         "semitone_copies": sum("R100" in key.rpartition("-")[2] for key in notes["key"]),
     }
     return make_corpus(name, root, instruments, notes, facts, artist="" if pocket else "Ircam, Studio On Line")
-
-
-def published_folder(root: Path | None = None, size: int | None = None) -> Path:
-    """Folder in which the published corpus stands or will stand.
-
-    Parameters
-    ----------
-    root
-        What the user named; default: ``tinysol`` under `harness.storage.data_root`.
-    size
-        Not used: the published corpus has one size.
-
-    Returns
-    -------
-    Path
-        Where the corpus lies in a folder ``tinysol`` or ``TinySOL`` within the one named, that is found.
-    """
-    base = root if root is not None else data_root()
-    candidates = [base / "tinysol", base / "TinySOL"]
-    if root is not None:
-        candidates.insert(0, root)
-    return next((folder for folder in candidates if _table(folder) is not None), candidates[0])
-
-
-def load_published(name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None) -> Corpus:
-    """Read the published corpus.
-
-    Parameters
-    ----------
-    name
-        ``"tinysol"``.
-    root
-        Its folder, see `published_folder`.
-    size, jobs
-        Not used: nothing is rendered.
-
-    Returns
-    -------
-    Corpus
-        As `read` gives it.
-
-    Raises
-    ------
-    RepriseError
-        It is not here, or not as published.
-    """
-    folder = published_folder(root)
-    if _table(folder) is None:
-        raise RepriseError(
-            f"{name} is not in {folder}: run `reprise data fetch {name}`, "
-            "or set REPRISE_DATA to the folder that holds it"
-        )
-    return read(folder, name)
 
 
 def check_published(folder: Path) -> None:
@@ -379,11 +326,18 @@ def _retuned(row: dict[str, str]) -> bool:
     return stated.upper() == "TRUE"
 
 
+PUBLISHED = Published(
+    read,
+    holds=lambda folder: _table(folder) is not None,
+    folders=("tinysol", "TinySOL"),
+    within=("tinysol", "TinySOL"),
+)
+
 CORPORA = (
     Entry(
         name="tinysol",
-        load=load_published,
-        folder=published_folder,
+        load=PUBLISHED.load,
+        folder=PUBLISHED.folder,
         contents=CONTENTS,
         checksums=unsigned_audio,
         audio=AUDIO,
