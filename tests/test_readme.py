@@ -11,6 +11,7 @@ TABLES = [
     "openmic_transfer/pocket-openmic-pocket/table_III.md",
     "openmic_transfer/pocket-openmic-pocket/table_IV.md",
     "attention_embeddings/pocket-openmic-pocket/arms_test.md",
+    "single_notes/philharmonia-pocket/splits_test.md",
 ]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()

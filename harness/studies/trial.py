@@ -64,6 +64,7 @@ class Trial:
         return {
             "study": self.study.name,
             "arm": self.arm.name,
+            "options": dict(self.arm.options),
             "condition": self.condition.name,
             "profile": self.profile,
             "seed": self.seed,
