@@ -57,6 +57,9 @@ def test_the_commit_and_whether_the_tree_was_clean(tmp_path, monkeypatch):
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "first")
     assert environment.describe(CPU)["git"] == {"commit": git(tmp_path, "rev-parse", "HEAD"), "clean": True}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "table.csv").write_text("of an earlier run")
+    assert environment.describe(CPU)["git"]["clean"] is True
     (package / "__init__.py").write_text("# changed\n")
     assert environment.describe(CPU)["git"]["clean"] is False
 

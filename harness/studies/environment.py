@@ -73,7 +73,8 @@ def _git() -> dict[str, Any] | None:
     try:
         commit, status = (
             subprocess.run(["git", "-C", root, *command], capture_output=True, text=True, check=True, timeout=20).stdout
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            # What earlier runs wrote has no say in a trial.
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", ".", ":!results", ":!runs"])
         )
     except (OSError, subprocess.SubprocessError):
         return None
