@@ -207,10 +207,9 @@ def _prefix_key(trial: Trial, start: Mapping[str, Any], inputs: Inputs) -> dict[
 def _checksum(network: nn.Sequential, stages: Sequence[str]) -> str:
     """SHA-256 of some stages' parameters: random ones change with torch's generator and our initialisation."""
     digest = hashlib.sha256()
-    for name, stage in chain(network)[
-        : len(stages)
-    ]:  # what is not in parameters: strides, ranges, the table of colours
-        digest.update(f"{name} {stage!r}".encode())
+    for name, stage in chain(network):
+        if name in stages:  # what is not in parameters: strides, ranges, the table of colours
+            digest.update(f"{name} {stage!r}".encode())
     prefixes = tuple(f"{stage}." for stage in stages)
     for name, parameter in network.named_parameters():
         if name.startswith(prefixes):
@@ -268,7 +267,8 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
     for t in trials:
         if t.label not in built:
             corpus = load_corpus(t)
-            built[t.label] = build(t, corpus)[0].front_end
+            with torch.device("meta"):  # the front end is wanted, not another set of random weights
+                built[t.label] = t.study.code.build(t.arm, corpus, t.protocol).front_end
             features.open_store(corpus, built[t.label], jobs=jobs, skip_bad=t.skip_bad)
         if t.protocol["batch_norm"] == "fixed":
             front_end = built[t.label]

@@ -69,9 +69,7 @@ def expected(trials: Sequence[Trial]) -> Expected:
             rate=rate,
         )
     shared: dict[str, float] = {}
-    for t in _pretrainings(trials).values():
-        objective = representations.objective_of(t.arm.options["representation"], t.protocol)
-        settings = representations.settings_of(objective, t.protocol)
+    for objective, settings, t in _pretrainings(trials):
         if pretraining.finished(objective, settings, seed=t.protocol["pretraining_seed"]):
             continue
         examples = pretraining.example_counts(objective, settings)
@@ -103,10 +101,9 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
     RepriseError
         A corpus or weights are not here, audio cannot be used, or a loss is not finite.
     """
-    needed = list(_pretrainings(trials).values())
-    for t in needed:  # features with all cores, before each pre-training gets one
-        objective = representations.objective_of(t.arm.options["representation"], t.protocol)
-        pretraining.prepare(objective, representations.settings_of(objective, t.protocol), jobs=jobs)
+    needed = _pretrainings(trials)
+    for objective, settings, _ in needed:  # features with all cores, before each pre-training gets one
+        pretraining.prepare(objective, settings, jobs=jobs)
     for t in trials:
         if representations.needs_audio(t.arm.options["representation"], t.protocol):
             front_end = representations.front_end(t.protocol)
@@ -136,15 +133,15 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
             bar.update(task, completed=total)
 
 
-def _pretrainings(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """The pre-trainings that trials need, each with one of the trials that do."""
-    found: dict[str, Trial] = {}
+def _pretrainings(trials: Sequence[Trial]) -> list[tuple[str, dict[str, Any], Trial]]:
+    """The pre-trainings that trials need: objective, settings, and one of the trials that do."""
+    found: dict[str, tuple[str, dict[str, Any], Trial]] = {}
     for t in trials:
         objective = representations.objective_of(t.arm.options["representation"], t.protocol)
         if objective is not None:
             settings = representations.settings_of(objective, t.protocol)
-            found.setdefault(f"{objective} {settings} {t.protocol['pretraining_seed']}", t)
-    return found
+            found.setdefault(f"{objective} {settings} {t.protocol['pretraining_seed']}", (objective, settings, t))
+    return list(found.values())
 
 
 def _inputs_key(t: Trial) -> list[Any]:
@@ -155,12 +152,15 @@ def _inputs_key(t: Trial) -> list[Any]:
     return [name, t.corpus, *(t.protocol[key] for key in keys)]
 
 
-def _pretrain(t: Trial, report: Report) -> None:
-    objective = representations.objective_of(t.arm.options["representation"], t.protocol)
-    settings = representations.settings_of(objective, t.protocol)
-    seed = t.protocol["pretraining_seed"]
+def _pretrain(needed: tuple[str, dict[str, Any], Trial], report: Report) -> None:
+    objective, settings, t = needed
     pretraining.run(
-        objective, settings, seed=seed, device=t.device, bf16=t.bf16, on_epoch=lambda entry: report((objective, entry))
+        objective,
+        settings,
+        seed=t.protocol["pretraining_seed"],
+        device=t.device,
+        bf16=t.bf16,
+        on_epoch=lambda entry: report((objective, entry)),
     )
     report((objective, None))
 
