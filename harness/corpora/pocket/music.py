@@ -317,7 +317,7 @@ IDIOMS: dict[str, Idiom] = {
 
 
 def _stay(rng: np.random.Generator, alone: bool) -> list[tuple[float, float]]:
-    """When an instrument plays: intervals in seconds that cover at least half of the excerpt."""
+    """When an instrument plays in ten seconds: intervals that cover at least half of them."""
     kind = rng.random()
     if kind < (0.55 if alone else 0.3):
         return [(0.0, SECONDS)]
@@ -349,9 +349,9 @@ def arrange(song: Song, patches: list[Patch], rng: np.random.Generator) -> list[
     parts = []
     for patch in patches:
         notes = IDIOMS[patch.idioms[rng.integers(len(patch.idioms))]](song, patch, rng)
-        beat = 60 / song.tempo
+        beat, stretch = 60 / song.tempo, song.seconds / SECONDS
         stays = [
-            (round(a / beat) * beat, round(b / beat) * beat if b < SECONDS else SECONDS)
+            (round(a * stretch / beat) * beat, round(b * stretch / beat) * beat if b < SECONDS else song.seconds)
             for a, b in _stay(rng, len(patches) == 1)
         ]
         kept = []
@@ -360,5 +360,5 @@ def arrange(song: Song, patches: list[Patch], rng: np.random.Generator) -> list[
             for a, b in stays:
                 if a - 0.01 <= note.start < b - 0.05:
                     kept.append(note._replace(start=start, length=max(0.05, min(note.length, b + 0.3 - start))))
-        parts.append(sorted(note for note in kept if note.start < SECONDS - 0.1))
+        parts.append(sorted(note for note in kept if note.start < song.seconds - 0.1))
     return parts

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+#: Length of an excerpt unless another is asked for.
 SECONDS = 10.0
 
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "dorian": (0, 2, 3, 5, 7, 9, 10)}
@@ -51,6 +52,8 @@ class Song:
         Whether chords have four notes.
     swing
         Where the off-beat eighth falls in its beat: 0.5 straight, 0.67 swung.
+    seconds
+        Length of the excerpt.
     """
 
     tempo: float
@@ -60,11 +63,12 @@ class Song:
     progression: tuple[int, ...]
     sevenths: bool
     swing: float
+    seconds: float = SECONDS
 
     @property
     def bars(self) -> int:
         """Number of bars begun in an excerpt."""
-        return int(np.ceil(SECONDS / (self.metre * 60 / self.tempo)))
+        return int(np.ceil(self.seconds / (self.metre * 60 / self.tempo)))
 
     def time(self, beat: float) -> float:
         """Seconds at which a beat (counted from 0, fractions allowed) falls, swing included."""

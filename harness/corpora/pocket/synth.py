@@ -118,20 +118,22 @@ def on_milliseconds(notes: list[Note]) -> tuple[Note, ...]:
     return tuple(Note(round(1000 * n.start) / 1000, round(1000 * n.length) / 1000, n.pitch, n.velocity) for n in notes)
 
 
-def play(part: Part) -> np.ndarray:
+def play(part: Part, samples: int = SAMPLES) -> np.ndarray:
     """A part's notes at gain 1, without room.
 
     Parameters
     ----------
     part
         Its `gain` and `pan` are not applied.
+    samples
+        Length of the excerpt, in which every note begins.
 
     Returns
     -------
-    ndarray, shape (441000,), float32
+    ndarray, shape (samples,), float32
         Mono.
     """
-    audio = np.zeros(SAMPLES, np.float32)
+    audio = np.zeros(samples, np.float32)
     # Two strings of a course are never quite in tune, nor struck at once.
     strings = [(0.0, 0)] if part.courses == 1 else [(-6.0, 0), (6.0, round(0.007 * SAMPLE_RATE))]
     # A key struck often is computed once, as long as its longest note and in steps of brightness.
@@ -140,7 +142,7 @@ def play(part: Part) -> np.ndarray:
         begin, held = round(note.start * SAMPLE_RATE), round(note.length * SAMPLE_RATE)
         sound = (note.pitch, min(127, LAYER * round(note.velocity / LAYER)))
         fade = soundfont.release(part.preset, note.pitch)
-        total = min(held + len(fade), SAMPLES - begin)
+        total = min(held + len(fade), samples - begin)
         longest[sound] = max(longest.get(sound, 0), total)
         strokes.append((begin, held, total, sound, fade, np.float32(soundfont.loudness(note.velocity))))
     for detune, late in strings:
@@ -152,14 +154,14 @@ def play(part: Part) -> np.ndarray:
         }
         for begin, held, total, sound, fade, gain in strokes:
             begin += late
-            wave = sounds[sound][: min(total, SAMPLES - begin)] * gain
+            wave = sounds[sound][: min(total, samples - begin)] * gain
             wave[held:] *= fade[: max(0, len(wave) - held)]
             audio[begin : begin + len(wave)] += wave
     return audio
 
 
 @functools.lru_cache(maxsize=2)
-def _response(room: Room) -> tuple[int, np.ndarray, np.ndarray]:
+def _response(room: Room, samples: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Length of the transform and spectra of the room's left and right impulse responses."""
     rng = np.random.default_rng(room.seed)
     length = round(min(1.0, 0.8 * room.decay) * SAMPLE_RATE)
@@ -168,7 +170,7 @@ def _response(room: Room) -> tuple[int, np.ndarray, np.ndarray]:
     tail = lfilter([1 - room.dull], [1, -room.dull], tail)
     tail *= 10 ** (room.wet / 20) / np.sqrt((tail**2).sum(axis=1, keepdims=True))
     delayed = np.concatenate([np.zeros((2, round(0.012 * SAMPLE_RATE))), tail], axis=1).astype(np.float32)
-    size = scipy.fft.next_fast_len(SAMPLES + delayed.shape[1], real=True)
+    size = scipy.fft.next_fast_len(samples + delayed.shape[1], real=True)
     left, right = scipy.fft.rfft(delayed, size)
     return size, left, right
 
@@ -179,36 +181,38 @@ def place(dry: np.ndarray, part: Part, room: Room) -> np.ndarray:
     Parameters
     ----------
     dry
-        Shape (441000,), from `play`.
+        Shape (n,), from `play`.
     part, room
         Whose gain and pan, and where.
 
     Returns
     -------
-    ndarray, shape (2, 441000), float32
+    ndarray, shape (2, n), float32
         Left and right.
     """
-    size, left, right = _response(room)
+    size, left, right = _response(room, len(dry))
     spectrum = scipy.fft.rfft(dry * np.float32(part.gain), size)
     angle = np.pi / 2 * part.pan
     sides = (np.cos(angle) + left, np.sin(angle) + right)
-    return np.stack([scipy.fft.irfft(spectrum * side.astype(np.complex64), size)[:SAMPLES] for side in sides])
+    return np.stack([scipy.fft.irfft(spectrum * side.astype(np.complex64), size)[: len(dry)] for side in sides])
 
 
-def noise(score: Score) -> np.ndarray:
+def noise(score: Score, samples: int = SAMPLES) -> np.ndarray:
     """The clip's noise floor: a recording's hiss, falling towards the treble.
 
     Parameters
     ----------
     score
         Whose `noise_seed` and `noise` (RMS amplitude).
+    samples
+        Length of the clip.
 
     Returns
     -------
-    ndarray, shape (441000,), float32
+    ndarray, shape (samples,), float32
         The same in both channels.
     """
-    white = np.random.default_rng(score.noise_seed).standard_normal(SAMPLES + 1, dtype=np.float32)
+    white = np.random.default_rng(score.noise_seed).standard_normal(samples + 1, dtype=np.float32)
     # The mean of neighbours falls with the cosine of the frequency, to nothing at 22 kHz.
     return (white[1:] + white[:-1]) * np.float32(score.noise / np.sqrt(2))
 
@@ -219,14 +223,15 @@ def frame_levels(audio: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     audio
-        Shape (441000,).
+        Shape (n,).
 
     Returns
     -------
-    ndarray, shape (100,), float64
-        Amplitudes.
+    ndarray, shape (n // FRAME,), float64
+        Amplitudes; what is left over at the end is not looked at.
     """
-    return np.sqrt((audio.reshape(FRAMES, FRAME).astype(np.float64) ** 2).mean(axis=1))
+    frames = len(audio) // FRAME
+    return np.sqrt((audio[: frames * FRAME].reshape(frames, FRAME).astype(np.float64) ** 2).mean(axis=1))
 
 
 def active_frames(audio: np.ndarray) -> np.ndarray:
@@ -235,11 +240,11 @@ def active_frames(audio: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     audio
-        Shape (441000,), mono.
+        Shape (n,), mono.
 
     Returns
     -------
-    ndarray, shape (100,), bool
+    ndarray, shape (n // FRAME,), bool
         Per tenth of a second: at most `ACTIVE_DB` below the stem's own loud frames.
     """
     levels = frame_levels(audio)
