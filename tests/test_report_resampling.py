@@ -40,6 +40,15 @@ def test_a_clip_of_several_seeds_counts_alike_in_each() -> None:
     assert of_a.mean() == pytest.approx(1, abs=0.1)
 
 
+def test_segments_of_one_clip_are_drawn_together() -> None:
+    one, other = np.array(["a#0", "b#0", "a#1", "c#0"]), np.array(["b#1", "a#2"])
+    alone = drawn(Draws([[one]], 30), one)
+    np.testing.assert_array_equal(alone[:, 0], alone[:, 2])
+    np.testing.assert_array_equal(alone[:, [0, 1, 3]], np.concatenate(list(uncertainty.resample(3, 30, seed=0))))
+    both = Draws([[one, other]], 30)
+    np.testing.assert_array_equal(drawn(both, one)[:, [1, 0]], drawn(both, other))
+
+
 @pytest.fixture(scope="module")
 def study() -> Study:
     return studies.load("single_notes")

@@ -66,6 +66,19 @@ def test_what_was_written_is_read(tmp_path):
     assert record.history().to_dict("list") == {"epoch": [1, 2], "train_loss": [0.5, 0.25]}
 
 
+def test_a_clips_prediction_is_the_mean_of_its_segments():
+    labels = np.eye(2, dtype=np.uint8)[[1, 0, 1, 1]]
+    probabilities = np.array([[0.2, 0.8], [0.9, 0.1], [0.6, 0.4], [0.1, 0.9]], np.float32)
+    of_segments = records.Predictions(
+        np.array(["b#1", "a#0", "b#0", "b#2"]), labels, np.ones((4, 2), bool), probabilities
+    )
+    of_clips = records.by_clip(of_segments)
+    assert of_clips.keys.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(of_clips.labels, [[1, 0], [0, 1]])
+    np.testing.assert_allclose(of_clips.probabilities, [[0.9, 0.1], [0.3, 0.7]], atol=1e-7)
+    assert of_clips.mask.all()
+
+
 def test_a_sound_trial_is_found_sound(record):
     assert records.verify(record.folder).data == record.data
     assert record.data["classes"] == list(CLASSES)

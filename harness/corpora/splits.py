@@ -9,8 +9,8 @@
     80 % train, 15 % test, 5 % valid, clip by clip, the published partition ignored (study 000, section III.A): artists
     are shared between all parts.
 ``published``
-    Train, valid and test as published, for corpora that come in these three parts (NSynth, FSD50K, AudioSet). No
-    seed: nothing is drawn.
+    Train, valid and test as published, for corpora that come in these three parts (NSynth, FSD50K, AudioSet), or whose
+    faults others have filtered out (GTZAN); a clip that is in no part is left out. No seed: nothing is drawn.
 ``folds``
     Test is the published fold `seed` modulo their number; of the rest, 20 % of each class are valid, clip by clip.
     For corpora that come in folds (TinySOL).
@@ -20,6 +20,14 @@
 ``by-pitch``
     The same shares of each class, as nearly as whole groups allow: the notes of one instrument and pitch stay
     together. For corpora of clips of one class each, as the two above.
+``segments-70-15-15``
+    Of segments (`harness.corpora.segments`), the same number of each class, 64 of 100, which of GTZAN's are 6,400:
+    70 % train, 15 % valid, 15 % test, segment by segment (study 002): tracks are shared between all parts.
+``tracks-70-15-15``
+    The very same segments, but of each class whole tracks go to one part.
+``segments-80-10-10``
+    Of each class's segments 80 % train, 10 % valid, and what is left test, segment by segment, all of them: as the code
+    of study 002 has it.
 
 The keys of every split are kept under ``splits`` in the cache folder and compared when it is drawn again: a library
 that one day draws otherwise is noticed, not believed.
@@ -37,6 +45,8 @@ from harness.storage import cache_home, fingerprint, write_json
 VALID_SHARE = 0.15
 #: Of test, and then of valid, in the splits that look at classes.
 SHARE = 0.20
+#: Of a class's segments, in the splits of segments: study 002 took 6,400 of the ten thousand that GTZAN has of 3 s.
+SEGMENT_SHARE = 0.64
 PARTS = ("train", "valid", "test")
 
 
@@ -72,7 +82,8 @@ def draw(
     Returns
     -------
     dict of str to np.ndarray
-        ``train``, ``valid``, ``test``: sorted int64 row numbers, disjoint, together all clips.
+        ``train``, ``valid``, ``test``: sorted int64 row numbers, disjoint; together all clips but for those that the
+        split leaves out.
 
     Raises
     ------
@@ -82,6 +93,8 @@ def draw(
     """
     if name not in _SPLITS:
         raise RepriseError(f"there is no split {name!r}: choose {', '.join(_SPLITS)}")
+    if name == "tracks-70-15-15" and "clip" not in clips:
+        raise RepriseError(f"the split {name} is for clips cut into segments: use another split for {corpus}")
     if name in _BY_CLASS:
         clips = clips.assign(stratum=_strata(name, clips, labels))
     rows = {part: np.sort(np.asarray(chosen, dtype=np.int64)) for part, chosen in _SPLITS[name](clips, seed).items()}
@@ -157,8 +170,9 @@ def _three_parts(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
 
 def _folds(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
     if "fold" not in clips or clips["fold"].isna().any():
-        others = ", ".join(name for name in _BY_CLASS if name != "folds")
-        raise RepriseError(f"this corpus has no published folds: use one of the splits {others}, random-80-15-5")
+        raise RepriseError(
+            "this corpus has no published folds: use one of the splits stratified-80-20, by-pitch, random-80-15-5"
+        )
     folds = clips["fold"].to_numpy(dtype=np.int64)
     numbers = np.unique(folds)
     test = np.flatnonzero(folds == numbers[seed % len(numbers)])
@@ -235,9 +249,52 @@ def _strata(name: str, clips: pd.DataFrame, labels: np.ndarray | None) -> np.nda
     return np.argmax(labels, axis=1)
 
 
+def _segments(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    sample = _sample(clips, seed)
+    return _cut(np.random.default_rng([seed, 1]).permutation(sample))
+
+
+def _segments_80_10_10(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    classes, rng = clips["stratum"].to_numpy(), np.random.default_rng(seed)
+    parts: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
+    of_class = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+    # Their code counts by a whole class; one that lacks a track has fewer test segments, not fewer of each part.
+    usual = float(np.median([len(rows) for rows in of_class]))
+    train, valid = round(0.8 * usual), round(0.1 * usual)
+    for rows in of_class:
+        shuffled = rng.permutation(rows)
+        for part, chosen in zip(PARTS, np.split(shuffled, [train, train + valid]), strict=True):
+            parts[part].append(chosen)
+    return {part: np.concatenate(chosen) for part, chosen in parts.items()}
+
+
+def _tracks(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    sample, rng = _sample(clips, seed), np.random.default_rng([seed, 1])
+    tracks, classes = clips["clip"].to_numpy(dtype=str)[sample], clips["stratum"].to_numpy()[sample]
+    parts: dict[str, list[np.ndarray]] = {part: [] for part in PARTS}
+    for number in np.unique(classes):
+        for part, chosen in _cut(rng.permutation(np.unique(tracks[classes == number]))).items():
+            parts[part].append(chosen)
+    return {part: sample[np.isin(tracks, np.concatenate(chosen))] for part, chosen in parts.items()}
+
+
+def _sample(clips: pd.DataFrame, seed: int) -> np.ndarray:
+    """Rows of the segments that take part: of each class as many as of the usual one, or all that there are."""
+    classes, rng = clips["stratum"].to_numpy(), np.random.default_rng([seed, 0])
+    members = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+    wanted = round(SEGMENT_SHARE * float(np.median([len(rows) for rows in members])))
+    return np.sort(np.concatenate([rng.permutation(rows)[:wanted] for rows in members]))
+
+
+def _cut(shuffled: np.ndarray) -> dict[str, np.ndarray]:
+    """70 %, 15 % and 15 % of what is in random order; of a few at least one is left for each part."""
+    held = max(1, round(0.15 * len(shuffled)))
+    return {"train": shuffled[2 * held :], "valid": shuffled[:held], "test": shuffled[held : 2 * held]}
+
+
 def _keep(name: str, seed: int, clips: pd.DataFrame, corpus: str, rows: dict[str, np.ndarray]) -> None:
     # All that a split is drawn from names the file, so that only another way of drawing can find other keys in it.
-    known = ("key", "group", "partition", *(("fold", "stratum") if "stratum" in clips else ()))
+    known = ("key", "group", "clip", "partition", *(("fold", "stratum") if "stratum" in clips else ()))
     drawn_from = [clips[column].astype(object).fillna("").tolist() for column in known if column in clips]
     path = cache_home() / "splits" / f"{corpus}-{fingerprint(drawn_from, length=8)}-{name}-seed-{seed}.json"
     drawn = {part: clips["key"].iloc[chosen].tolist() for part, chosen in rows.items()}
@@ -263,10 +320,13 @@ _SPLITS: dict[str, Callable[[pd.DataFrame, int], dict[str, np.ndarray]]] = {
     "folds": _folds,
     "stratified-80-20": _stratified,
     "by-pitch": _by_pitch,
+    "segments-70-15-15": _segments,
+    "tracks-70-15-15": _tracks,
+    "segments-80-10-10": _segments_80_10_10,
 }
 
 #: Splits that take a share of each class.
-_BY_CLASS = ("folds", "stratified-80-20", "by-pitch")
+_BY_CLASS = ("folds", "stratified-80-20", "by-pitch", "segments-70-15-15", "tracks-70-15-15", "segments-80-10-10")
 
 #: Splits that are published whole.
 SEEDLESS = frozenset({"gururani", "published"})

@@ -4,13 +4,18 @@ Where all seeds of an arm share one test part, clips are drawn from that, alike 
 arm's part, if it is another, has draws of its own. Where the split is drawn anew for each seed, one clip is in the
 test parts of several trials: then clips are drawn from all that any trial was scored on, and a clip that is drawn
 counts in every trial that has it.
+
+Where clips were cut into segments (`harness.corpora.segments`) clips are drawn, each with all its segments: those of
+one clip are not independent of each other.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 
+from harness.corpora.segments import clips_of
 from harness.metrics import uncertainty
 from harness.studies.records import Predictions, Record, scoring
 
@@ -21,7 +26,7 @@ class Draws:
     Parameters
     ----------
     sides : sequence of sequences of np.ndarray [shape=(n,)]
-        For each arm, keys of the clips that each of its trials was scored on.
+        For each arm, keys of the clips, or segments, that each of its trials was scored on.
     replicates
         Number of replicates.
     """
@@ -31,13 +36,13 @@ class Draws:
         self._seeds: dict[tuple[str, ...], int] = {}
         self._pool: np.ndarray | None = None
         if any(len({tuple(keys.tolist()) for keys in side}) > 1 for side in sides):
-            self._pool = np.unique(np.concatenate([keys for side in sides for keys in side]))
+            self._pool = np.unique(clips_of(np.concatenate([keys for side in sides for keys in side])))
         else:
             for keys in chain(*sides):
                 self._seeds.setdefault(tuple(keys.tolist()), len(self._seeds))
 
     def weights(self, keys: np.ndarray) -> Iterator[np.ndarray]:
-        """How often each replicate draws each clip of a trial.
+        """How often each replicate draws each clip, or segment, of a trial.
 
         Parameters
         ----------
@@ -50,9 +55,11 @@ class Draws:
             Some replicates at a time, always the same.
         """
         if self._pool is None:
-            yield from uncertainty.resample(len(keys), self.replicates, self._seeds[tuple(keys.tolist())])
+            codes, clips = pd.factorize(clips_of(keys))
+            for drawn in uncertainty.resample(len(clips), self.replicates, self._seeds[tuple(keys.tolist())]):
+                yield drawn if len(clips) == len(keys) else drawn[:, codes]
             return
-        places = np.searchsorted(self._pool, keys)
+        places = np.searchsorted(self._pool, clips_of(keys))
         for drawn in uncertainty.resample(len(self._pool), self.replicates, seed=0):
             yield drawn[:, places]
 

@@ -3,6 +3,7 @@
 A study whose arms are of this kind gives `build` and takes `prepare`, `expected` and `play` from here.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness import features
+from harness import corpora, features
 from harness.corpora import Corpus, Split
 from harness.errors import RepriseError
 from harness.features import FrontEnd, Store
@@ -79,6 +80,30 @@ class Inputs:
     rows: Mapping[str, np.ndarray]
 
 
+def open_store(trial: Trial, front_end: FrontEnd, *, jobs: int | None = None) -> Store:
+    """Features of a trial's corpus; builds what is missing.
+
+    Parameters
+    ----------
+    trial
+        Which.
+    front_end
+        The arm's.
+    jobs
+        Number of processes.
+
+    Returns
+    -------
+    Store
+        A row for each row of `harness.studies.trial.load_corpus`: for each segment where clips are cut into such.
+    """
+    store = features.open_store(corpora.load(trial.corpus), front_end, jobs=jobs, skip_bad=trial.skip_bad)
+    if count := trial.protocol.get("segments"):
+        array = store.array.reshape(-1, *store.array.shape[2:])
+        store = dataclasses.replace(store, array=array, ok=store.ok.repeat(count))
+    return store
+
+
 def open_inputs(trial: Trial, front_end: FrontEnd, corpus: Corpus, *, jobs: int | None = None) -> Inputs:
     """Split and features of a trial; builds what is missing.
 
@@ -99,7 +124,7 @@ def open_inputs(trial: Trial, front_end: FrontEnd, corpus: Corpus, *, jobs: int 
         Ready to train on.
     """
     split = draw_split(trial, corpus)
-    store = features.open_store(corpus, front_end, jobs=jobs, skip_bad=trial.skip_bad)
+    store = open_store(trial, front_end, jobs=jobs)
     rows = {part: numbers[store.ok[numbers]] for part, numbers in split.rows.items()}
     for part, numbers in rows.items():
         if not len(numbers):
@@ -269,7 +294,7 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
             corpus = load_corpus(t)
             with torch.device("meta"):  # the front end is wanted, not another set of random weights
                 built[t.label] = t.study.code.build(t.arm, corpus, t.protocol).front_end
-            features.open_store(corpus, built[t.label], jobs=jobs, skip_bad=t.skip_bad)
+            open_store(t, built[t.label], jobs=jobs)
         if t.protocol["batch_norm"] == "fixed":
             front_end = built[t.label]
             inputs = (t.corpus, t.protocol["split"], front_end.name, str(front_end.parameters))
@@ -310,7 +335,7 @@ def expected(trials: Sequence[Trial]) -> Expected:
         blueprint, _ = build(t, corpus)
         sizes = {part: len(rows) for part, rows in draw_split(t, corpus).rows.items()}
         stored = t.protocol["batch_norm"] == "fixed"
-        shape = blueprint.front_end.shape(corpus.seconds)
+        shape = blueprint.front_end.shape(corpus.seconds)[1 if t.protocol.get("segments") else 0 :]
         flops = cost.flops_per_clip(blueprint.network, t.arm.trainable, shape)
         if stored:  # the arms of a network share one pass, as long as the longest of them
             one_pass = flops[0] * len(corpus.clips) / rate.flops
@@ -328,7 +353,42 @@ def expected(trials: Sequence[Trial]) -> Expected:
     return Expected(seconds, {"frozen layers, once per clip": sum(passes.values()) * len({t.seed for t in trials})})
 
 
-def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], None]) -> Iterator[tuple[Trial, Outcome]]:
+#: What a trial's trained network, on its device, says of the clips: trial, blueprint, inputs, and a function that gives
+#: the probabilities of some rows -> predictions by part.
+Predict = Callable[[Trial, Blueprint, Inputs, Callable[[np.ndarray], np.ndarray]], Mapping[str, records.Predictions]]
+
+
+def predict_parts(
+    trial: Trial, blueprint: Blueprint, inputs: Inputs, probabilities: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, records.Predictions]:
+    """Predictions on the validation and the test part, row by row.
+
+    Parameters
+    ----------
+    trial, blueprint
+        Not used.
+    inputs
+        Gives the rows.
+    probabilities
+        Of some rows.
+
+    Returns
+    -------
+    dict of str to Predictions
+        By part.
+    """
+    return {
+        part: predictions_of(inputs.corpus, inputs.rows[part], probabilities(inputs.rows[part]))
+        for part in records.PARTS
+    }
+
+
+def play(
+    trials: Sequence[Trial],
+    on_epoch: Callable[[Trial, dict[str, Any]], None],
+    *,
+    predict: Predict = predict_parts,
+) -> Iterator[tuple[Trial, Outcome]]:
     """Train arms, or go on training them, one after another.
 
     Parameters
@@ -337,6 +397,8 @@ def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], No
         Not finished yet.
     on_epoch
         Called after every epoch with its entry of the history.
+    predict
+        What is predicted in the end.
 
     Yields
     ------
@@ -351,10 +413,10 @@ def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], No
         The loss is not finite, a file cannot be written, weights are absent.
     """
     for trial in trials:
-        yield trial, _play(trial, lambda entry, trial=trial: on_epoch(trial, entry))
+        yield trial, _play(trial, lambda entry, trial=trial: on_epoch(trial, entry), predict)
 
 
-def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
+def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None], predict: Predict) -> Outcome:
     device = torch.device(trial.device)
     clock = Clock()
     corpus = load_corpus(trial)
@@ -386,7 +448,7 @@ def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
         optimizer=optimizer,
         scheduler=blueprint.scheduler(optimizer) if blueprint.scheduler else None,
         epochs=trial.protocol["epochs"],
-        patience=trial.protocol["patience"],
+        patience=trial.protocol.get("patience"),
         batch_size=trial.protocol["batch_size"],
         seed=trial.seed,
         folder=trial.folder,
@@ -399,16 +461,11 @@ def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
         on_epoch=on_epoch,
     )
     clock.lap("train", at_least=sum(entry["seconds"] for entry in fit.history))
-    predictions = {
-        part: predictions_of(
-            corpus,
-            inputs.rows[part],
-            loop.predict(
-                network, forward, examples, inputs.rows[part], activation=blueprint.activation, bf16=trial.bf16
-            )[1],
-        )
-        for part in records.PARTS
-    }
+
+    def probabilities(rows: np.ndarray) -> np.ndarray:
+        return loop.predict(network, forward, examples, rows, activation=blueprint.activation, bf16=trial.bf16)[1]
+
+    predictions = predict(trial, blueprint, inputs, probabilities)
     clock.lap("predict")
     return Outcome(
         split=inputs.split,
@@ -482,8 +539,30 @@ def restore(record: records.Record, study: Study) -> tuple[Blueprint, Trial]:
     trial : Trial
         The trial.
     """
+    trial = trial_of(record, study)
+    blueprint, _ = build(trial, load_corpus(trial))
+    loop.load_learned(blueprint.network, loop.read_learned(record.folder / "best.safetensors"))
+    blueprint.network.eval()
+    return blueprint, trial
+
+
+def trial_of(record: records.Record, study: Study) -> Trial:
+    """The trial that left a record.
+
+    Parameters
+    ----------
+    record
+        Of the trial.
+    study
+        The study it belongs to.
+
+    Returns
+    -------
+    Trial
+        On the CPU, wherever it ran.
+    """
     data = record.data
-    trial = Trial(
+    return Trial(
         study=study,
         arm=study.arm(data["arm"]),
         condition=study.condition(data["condition"]),
@@ -493,10 +572,6 @@ def restore(record: records.Record, study: Study) -> tuple[Blueprint, Trial]:
         folder=record.folder,
         skip_bad=bool(data["inputs"]["left_out"]),
     )
-    blueprint, _ = build(trial, load_corpus(trial))
-    loop.load_learned(blueprint.network, loop.read_learned(record.folder / "best.safetensors"))
-    blueprint.network.eval()
-    return blueprint, trial
 
 
 def resident(array: np.ndarray, device: torch.device) -> np.ndarray | torch.Tensor:

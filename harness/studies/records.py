@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.metrics import multiclass, multilabel
 from harness.storage import atomic_path, fingerprint, json_text, sha256_of, write_json
@@ -85,6 +86,27 @@ class Record:
         path = self.folder / "history.jsonl"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         return pd.DataFrame([json.loads(line) for line in text.splitlines()])
+
+
+def by_clip(predictions: Predictions) -> Predictions:
+    """Predictions on whole clips from those on their segments: the mean of the probabilities.
+
+    Parameters
+    ----------
+    predictions
+        On segments (`harness.corpora.segments`).
+
+    Returns
+    -------
+    Predictions
+        A row for each clip of which there is a segment, sorted by key.
+    """
+    keys, first, codes, counts = np.unique(
+        clips_of(predictions.keys), return_index=True, return_inverse=True, return_counts=True
+    )
+    sums = np.zeros((len(keys), predictions.probabilities.shape[1]))
+    np.add.at(sums, codes, predictions.probabilities)
+    return Predictions(keys, predictions.labels[first], predictions.mask[first], sums / counts[:, None])
 
 
 def write_predictions(folder: Path, parts: Mapping[str, Predictions]) -> None:

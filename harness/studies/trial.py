@@ -12,6 +12,7 @@ import torch
 
 from harness import corpora
 from harness.corpora import Corpus, Split
+from harness.corpora.segments import segmented
 from harness.errors import RepriseError
 from harness.storage import lock, write_json
 from harness.studies import environment, records
@@ -177,9 +178,10 @@ def load_corpus(trial: Trial) -> Corpus:
     Returns
     -------
     Corpus
-        As `harness.corpora.load` gives it.
+        As `harness.corpora.load` gives it; where the protocol says ``segments``, every clip as so many segments.
     """
-    return corpora.load(trial.corpus)
+    corpus = corpora.load(trial.corpus)
+    return segmented(corpus, count) if (count := trial.protocol.get("segments")) else corpus
 
 
 def predictions_of(corpus: Corpus, rows: np.ndarray, probabilities: np.ndarray) -> records.Predictions:
