@@ -1,24 +1,38 @@
-"""What a network listened to: class activation maps, feature factorisations, and how far to trust either.
+"""What a network listened to: activation maps, factorisations and filters, seen and heard, and how far to trust them.
 
 Heat maps are frequency x time throughout: row 0 is the lowest band, column 0 the start of the clip.
 """
 
+from harness.explain.activations import activations, map_stages
+from harness.explain.auralisation import as_mask, auralise, from_spectrogram, level_match, write_wav
 from harness.explain.cam import gradcam, scale
+from harness.explain.deconvolution import deconvolve
 from harness.explain.factorization import Concepts, class_means, concept_names, factorize, factorize_windows, pooled
 from harness.explain.faithfulness import compare, frames_sounding, randomised, shares, stem_mask
+from harness.explain.gap_cam import class_maps, enlarge
 
 __all__ = [
     "Concepts",
+    "activations",
+    "as_mask",
+    "auralise",
+    "class_maps",
     "class_means",
     "compare",
     "concept_names",
+    "deconvolve",
+    "enlarge",
     "factorize",
     "factorize_windows",
     "frames_sounding",
+    "from_spectrogram",
     "gradcam",
+    "level_match",
+    "map_stages",
     "pooled",
     "randomised",
     "scale",
     "shares",
     "stem_mask",
+    "write_wav",
 ]
