@@ -17,7 +17,15 @@ from harness.studies.study import Study
 
 
 def confusion_matrix(
-    study: Study, records: Sequence[Record], arm: str, *, condition: str | None = None, part: str = "test"
+    study: Study,
+    records: Sequence[Record],
+    arm: str,
+    *,
+    condition: str | None = None,
+    part: str = "test",
+    clip: str = "note",
+    kind: str = "instrument",
+    truth: str = "played",
 ) -> Figure:
     """Confusion matrix of an arm, clips of all seeds pooled.
 
@@ -33,6 +41,8 @@ def confusion_matrix(
         By name; default: the study's first.
     part
         ``"valid"`` or ``"test"``.
+    clip, kind, truth
+        What the study calls a clip, a class, and the axis of the true classes.
 
     Returns
     -------
@@ -75,14 +85,14 @@ def confusion_matrix(
         axes.invert_yaxis()
         axes.tick_params(length=0)
         axes.set_xlabel("predicted")
-        axes.set_ylabel("played")
+        axes.set_ylabel(truth)
         axes.set_title(study.arm(arm).title)
         bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02, label="% of the row")
         bar.outline.set_visible(False)
         write_foot(
             figure,
-            "Read a row: of all predictions for notes of this instrument, how many per cent name each instrument, and "
-            "below how many they are. In brackets: the row's predictions, one for each test note and seed. Framed: "
+            f"Read a row: of all predictions for {clip}s of this {kind}, how many per cent name each {kind}, and "
+            f"below how many they are. In brackets: the row's predictions, one for each test {clip} and seed. Framed: "
             f"right ones. Condition: {study.condition(condition).title}. "
             f"{estimates.provenance(study, records, part).sentence()}",
         )

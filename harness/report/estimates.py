@@ -23,6 +23,7 @@ METRIC_TITLES = {
     "jaccard_samples_unmasked": "Jaccard",
     "jaccard_macro_unmasked": "Macro Jaccard",
     "jaccard_micro_unmasked": "Micro Jaccard",
+    "lrap_unmasked": "LRAP",
     "f1_macro2_masked": "F1 (2-class)",
     "f1_macro_pos_masked": "F1 (presence)",
     "map_masked": "mAP",
@@ -134,11 +135,13 @@ class Provenance:
     corpus, profile, weights, split, part
         By name; several, where they differ between the records, are joined by a comma. For the weights see `start`.
     clips
-        Number of clips scored, likewise.
+        Number of clips, or segments of clips, scored, likewise.
     seeds
         Number of different seeds.
     departures
         What the published values come from and these records do not; empty if they can stand side by side.
+    unit
+        What is scored: ``"clips"``, or ``"segments"`` of clips.
     """
 
     corpus: str
@@ -149,12 +152,13 @@ class Provenance:
     clips: str
     seeds: int
     departures: tuple[str, ...]
+    unit: str = "clips"
 
     def sentence(self) -> str:
         """One or two sentences for a caption."""
         text = (
             f"Corpus {self.corpus}, profile {self.profile}, weights {self.weights}; split {self.split}, {self.part} "
-            f"part, {self.clips} clips; {self.seeds} seed{'s' if self.seeds > 1 else ''}."
+            f"part, {self.clips} {self.unit}; {self.seeds} seed{'s' if self.seeds > 1 else ''}."
         )
         if self.departures:
             text += f" Not a replication of the published values: those come from {', '.join(self.departures)}."
@@ -211,6 +215,7 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
         clips=names(r.data["split"]["sizes"][part] for r in records),
         seeds=len({r.seed for r in records}),
         departures=tuple(departures),
+        unit="segments" if any(r.data["protocol"].get("segments") for r in records) else "clips",
     )
 
 

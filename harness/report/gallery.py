@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -19,21 +20,35 @@ from harness.errors import RepriseError
 from harness.report.clip_picture import MISSED, QUIET, RIGHT, UNLABELLED, WRONG, Entry, HeatMap, Outcome, View, picture
 from harness.storage import atomic_path, write_text
 
-__all__ = ["Entry", "HeatMap", "Outcome", "View", "describe", "picture", "sound", "write_gallery"]
+__all__ = [
+    "Entry",
+    "HeatMap",
+    "Outcome",
+    "View",
+    "data_uri",
+    "describe",
+    "mp3",
+    "picture",
+    "render_page",
+    "sound",
+    "write_gallery",
+]
 
 #: Sample rate and highest peak of the sound in the page; the head room is for what MP3 adds.
 AUDIO_RATE, AUDIO_PEAK = 32_000, 0.85
+#: Lowest peak of what counts as sound.
+AUDIBLE = 1e-4
 #: About 40 kbit/s.
 MP3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.7}
 
 
 def sound(entry: Entry) -> bytes:
-    """Encode a clip for the page: MP3, the one compressed format that every browser plays from a data URI.
+    """Encode a clip for the page.
 
     Parameters
     ----------
     entry
-        The clip. Where its peak leaves the encoder no room it is turned down, never up.
+        The clip.
 
     Returns
     -------
@@ -45,19 +60,85 @@ def sound(entry: Entry) -> bytes:
     RepriseError
         The clip is silent, or this machine's libsndfile cannot write MP3.
     """
-    peak = float(np.abs(entry.waveform).max(initial=0))
-    if not peak > 1e-4:
+    if not float(np.abs(entry.waveform).max(initial=0)) > AUDIBLE:
         raise RepriseError(f"clip {entry.key} is silent; leave it out of the gallery")
+    return mp3(entry.waveform, entry.sample_rate)
+
+
+def mp3(waveform: np.ndarray, sample_rate: int, *, rate: int = AUDIO_RATE, settings: Mapping[str, Any] = MP3) -> bytes:
+    """Encode a sound as MP3, the one compressed format that every browser plays from a data URI.
+
+    Parameters
+    ----------
+    waveform : np.ndarray [shape=(samples,)]
+        Where its peak leaves the encoder no room it is turned down, never up.
+    sample_rate
+        In Hz.
+    rate
+        Of the file, in Hz.
+    settings
+        For ``soundfile.write``.
+
+    Returns
+    -------
+    bytes
+        A mono MP3 file.
+
+    Raises
+    ------
+    RepriseError
+        This machine's libsndfile cannot write MP3.
+    """
     if "MP3" not in soundfile.available_formats():
         raise RepriseError("this libsndfile cannot write MP3; install soundfile from its wheel, or leave the audio out")
-    waveform = soxr.resample(np.asarray(entry.waveform, np.float32), entry.sample_rate, AUDIO_RATE)
+    peak = float(np.abs(waveform).max(initial=0))
+    waveform = soxr.resample(np.asarray(waveform, np.float32), sample_rate, rate)
     file = io.BytesIO()
-    soundfile.write(file, waveform * min(1, AUDIO_PEAK / peak), AUDIO_RATE, **MP3)
+    soundfile.write(file, waveform * min(1, AUDIO_PEAK / max(peak, AUDIBLE)), rate, **settings)
     return file.getvalue()
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """Put a file into an address, so that a page needs no other.
+
+    Parameters
+    ----------
+    kind
+        Media type, such as ``"image/png"``.
+    content
+        Of the file.
+
+    Returns
+    -------
+    str
+        ``data:...``.
+    """
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def render_page(template: str, **values: object) -> str:
+    """Fill a template of this package; text in it is escaped.
+
+    Parameters
+    ----------
+    template
+        Its file's name.
+    **values
+        What it asks for.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
 
 
 def describe(view: View) -> str:
@@ -121,19 +202,11 @@ def write_gallery(
             with atomic_path(folder / name) as path:
                 path.write_bytes(png)
             marked = sorted((o for o in view.outcomes if o.status is not QUIET), key=lambda o: -o.probability)
-            views.append({"view": view, "image": _data_uri("image/png", png), "box": box, "marked": marked})
-        clips.append(
-            {"entry": entry, "views": views, "audio": _data_uri("audio/mpeg", sound(entry)) if audio else None}
-        )
+            views.append({"view": view, "image": data_uri("image/png", png), "box": box, "marked": marked})
+        clips.append({"entry": entry, "views": views, "audio": data_uri("audio/mpeg", sound(entry)) if audio else None})
     outcomes = [outcome for entry in entries for view in entry.views for outcome in view.outcomes]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("gallery.html.j2").render(
+    page = render_page(
+        "gallery.html.j2",
         title=title,
         caption=caption,
         clips=clips,

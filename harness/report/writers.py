@@ -30,7 +30,8 @@ class Column:
     Parameters
     ----------
     name
-        Column of the frame; an estimate's ends are in ``name + "_low"`` and ``name + "_high"``.
+        Column of the frame; an estimate's ends are in ``name + "_low"`` and ``name + "_high"``, and missing where there
+        is no interval.
     title
         Its head.
     kind
@@ -325,5 +326,7 @@ def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
     if column.kind == "difference":
         text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", MINUS)
         return Cell(text, doubtful=bool(low <= 0 <= high))
+    if pd.isna(low):
+        return Cell(f"{value:.3f}", best)
     better = high < row["chance"] if lower_is_better(row["metric"]) else low > row["chance"]
     return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}]", best, doubtful=not better)

@@ -1,0 +1,88 @@
+"""Trained nets of the study, rebuilt from their records, and what they are given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from harness import features
+from harness.features import FrontEnd
+from harness.studies import networks
+from harness.studies.records import Record
+from harness.studies.study import Study
+from harness.studies.trial import Trial, load_corpus
+from replications.gtzan_cam.trials import result_arms
+
+
+@dataclass(frozen=True)
+class Net:
+    """A trained net.
+
+    Parameters
+    ----------
+    record, trial
+        Of its trial.
+    network
+        With its weights, in evaluation mode.
+    title
+        Of its arm.
+    """
+
+    record: Record
+    trial: Trial
+    network: nn.Sequential
+    title: str
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """What made its inputs: ``mel_segments``."""
+        return features.front_end(**self.record.data["protocol"]["front_end"])
+
+    @property
+    def averages(self) -> bool:
+        """Whether it ends in global average pooling, so that it has class activation maps."""
+        return hasattr(self.network, "gap")
+
+
+def restore_nets(study: Study, records: Sequence[Record]) -> list[Net]:
+    """Rebuild the nets of the write-up, and the one with the masks' loss.
+
+    Parameters
+    ----------
+    study
+        Theirs.
+    records
+        Of one condition.
+
+    Returns
+    -------
+    list of Net
+        In the order of the arms, then of the seeds; base nets with other kernels are not among them.
+    """
+    found = []
+    for arm in result_arms(study, records):
+        for record in sorted((r for r in records if r.arm == arm.name), key=lambda r: r.seed):
+            blueprint, trial = networks.restore(record, study)
+            found.append(Net(record, trial, blueprint.network, arm.title))
+    return found
+
+
+def pictures_of(net: Net, keys: Sequence[str]) -> np.ndarray:
+    """Spectrograms of some segments.
+
+    Parameters
+    ----------
+    net
+        Gives corpus and front end.
+    keys
+        Of segments.
+
+    Returns
+    -------
+    np.ndarray [shape=(n, bands, frames), dtype=float32]
+        From 0 to 1, in the order of the keys.
+    """
+    row_of = {key: row for row, key in enumerate(load_corpus(net.trial).clips["key"])}
+    store = networks.open_store(net.trial, net.front_end)
+    return np.array(store.array[[row_of[key] for key in keys]], np.float32)
