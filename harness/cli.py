@@ -50,6 +50,9 @@ console = open_console()
 #: What ``--weights`` takes in place of a file.
 WORDS_FOR_WEIGHTS = ("published", "random", "pretrained", "seeded")
 
+#: Rows of one kind of finding that an audit prints.
+ROWS_SHOWN = 20
+
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the trials.", file_okay=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the tables, plots and galleries.", file_okay=False)]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes at a time; default: one per core.")]
@@ -175,6 +178,41 @@ def data_verify(name: Annotated[str, typer.Argument(help="A corpus.")]) -> None:
         print(f"{name}: all {result['checked']:,} audio files are as published")
 
 
+@data_app.command("audit")
+def data_audit(
+    name: Annotated[str, typer.Argument(help="A corpus.")],
+    out: Annotated[Path | None, typer.Option(help="CSV file for all findings.", dir_okay=False)] = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Listen for duplicates, contradicting labels, clipping, static, silence and files that cannot be used."""
+    from rich.markup import escape
+
+    from harness import corpora
+    from harness.features.audit import audit, tidy
+    from harness.storage import write_text
+
+    report = audit(corpora.load(name, jobs=jobs), jobs=jobs)
+    found = []
+    for kind, rows in report.tables().items():
+        if rows.empty:
+            continue
+        found.append(f"{kind}: {len(rows):,}")
+        table = Table(title=f"{kind} ({len(rows):,})", title_justify="left")
+        for column in rows.columns:
+            table.add_column(column.replace("_", " "))
+        for row in rows.head(ROWS_SHOWN).itertuples(index=False):
+            table.add_row(*(escape(tidy(value)) for value in row))
+        console.print(table)
+        if len(rows) > ROWS_SHOWN:
+            console.print(f"and {len(rows) - ROWS_SHOWN:,} more; --out FILE.csv writes them all", highlight=False)
+    if out is not None:
+        write_text(out, report.findings().to_csv(index=False, lineterminator="\n"))
+    print(
+        f"{name}: {report.clips:,} clips, {report.searched:,} of them searched for near duplicates; "
+        f"{', '.join(found) or 'nothing found'}"
+    )
+
+
 def _sized(name: str, size: int | None) -> str:
     """Name of a pocket corpus of a certain size."""
     if size is None:
@@ -289,6 +327,38 @@ def report(
                 build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
     if not found:
         raise RepriseError(f"there are no finished trials under {runs}; make some with `reprise run STUDY`")
+
+
+@app.command()
+def visualise(
+    trial: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A finished trial's folder, under runs/.", file_okay=False)
+    ],
+    clip: Annotated[str, typer.Argument(help="A key of the trial's corpus, or an audio file.")],
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Layers to show, such as conv1,pool1. Default: all in the page, the first one as a film."),
+    ] = None,
+    filters: Annotated[int, typer.Option(min=1, help="Filters of a layer: those that move most over the clip.")] = 64,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Show only so much from the clip's start.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.5, max=60, help="Frames a second of films; default: 25, or 8 without sound.")
+    ] = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="html, mp4 (needs ffmpeg), webp, png or gif; repeat for several. Default: html, and mp4 or webp.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the files.", file_okay=False)] = Path("visualised"),
+) -> None:
+    """Show what every filter of a trained network answers while a clip plays: a page, and films."""
+    from harness.report.visualise import visualise as write
+
+    names = [name.strip() for name in layers.split(",") if name.strip()] if layers else None
+    for path in write(trial, clip, out, layers=names, filters=filters, seconds=seconds, fps=fps, formats=form or None):
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command()

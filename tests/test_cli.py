@@ -1,14 +1,18 @@
 """The command, as a user types it: what it says, what it writes, and how it ends."""
 
 import csv
+import io
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from corpora_trees import make_tree
+from gtzan_trees import write_track
 from trials import CLIPS, POCKET, Played, reprise
 
 from harness import cli, corpora
@@ -32,7 +36,7 @@ def fails(*arguments: str | Path) -> str:
     ("arguments", "words"),
     [
         (["--help"], ["list", "data", "run", "report", "verify", "played again"]),
-        (["data", "--help"], ["status", "fetch", "make", "verify"]),
+        (["data", "--help"], ["status", "fetch", "make", "verify", "audit"]),
         (
             ["run", "--help"],
             [
@@ -360,3 +364,54 @@ def test_bad_audio_stops_the_run_with_a_list_unless_it_is_to_be_left_out(pocket_
     assert "Not a replication of the published values: those come from profile paper, published weights." in (
         (out / "README.md").read_text(encoding="utf-8")
     )
+
+
+@pytest.fixture
+def faulty_gtzan(tmp_path, monkeypatch) -> Path:
+    """Folder of the genres of a partial GTZAN: two tracks, each a second time under another genre, and a text."""
+    folder = tmp_path / "data" / "gtzan" / "genres"
+    monkeypatch.setenv("REPRISE_DATA", str(tmp_path / "data"))
+    for number in (0, 1):
+        noise = np.random.default_rng(number).normal(0, 2000, 661_794).astype(np.int16)
+        file = io.BytesIO()
+        soundfile.write(file, noise, 22050, format="WAV", subtype="PCM_16")
+        for genre in ("blues", "rock"):
+            write_track(folder, genre, number, file.getvalue())
+    write_track(folder, "jazz", 54, b"[not] audio")
+    return folder
+
+
+def test_data_audit_lists_what_it_found(faulty_gtzan, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "ROWS_SHOWN", 1)
+    out = tmp_path / "findings" / "gtzan.csv"
+    result = reprise("data", "audit", "gtzan", "--jobs", "1", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == (
+        "gtzan: 4 clips, 2 of them searched for near duplicates; "
+        "exact duplicates: 2, label conflicts: 2, unusable files: 1"
+    )
+    assert re.search(r"blues\.00000\W+rock\.00000\W+30\.01\W", result.stdout)
+    assert "blues.00001" not in result.stdout
+    assert result.stdout.count("and 1 more; --out FILE.csv writes them all") == 2
+    rows = pd.read_csv(out, keep_default_na=False)
+    assert rows[["kind", "key", "other"]].values.tolist() == [
+        ["exact duplicates", "blues.00000", "rock.00000"],
+        ["exact duplicates", "blues.00001", "rock.00001"],
+        ["label conflicts", "blues.00000", "rock.00000"],
+        ["label conflicts", "blues.00001", "rock.00001"],
+        ["unusable files", "jazz/jazz.00054.wav", ""],
+    ]
+    assert rows["details"][3] == "differing 2; labels blues; other_labels rock"
+
+
+def test_data_audit_of_sound_audio_says_so(faulty_gtzan):
+    for name in ("rock/rock.00000.wav", "rock/rock.00001.wav", "jazz/jazz.00054.wav"):
+        (faulty_gtzan / name).unlink()
+    result = reprise("data", "audit", "gtzan", "--jobs", "1")
+    assert result.stdout == "gtzan: 2 clips, 2 of them searched for near duplicates; nothing found\n"
+
+
+def test_data_audit_of_what_is_not_here_names_the_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRISE_DATA", str(tmp_path))
+    assert "`reprise data fetch gtzan`" in fails("data", "audit", "gtzan")
+    assert fails("data", "audit", "gtzn").startswith("there is no corpus 'gtzn'")

@@ -28,6 +28,7 @@ from harness.studies import executor, records, study, trial
 from harness.studies.trial import Trial, draw_split, load_corpus
 from harness.training.optimizers import KerasSGD
 from replications.single_notes import base, heads, references
+from replications.single_notes import study as single_notes
 from replications.single_notes.study import build, expected
 
 STUDY = study.load("single-notes")
@@ -307,6 +308,18 @@ def test_the_whole_network_says_what_the_trial_said(label, notes, played):
     order = {key: i for i, key in enumerate(said.keys)}
     stored = said.probabilities[[order[key] for key in corpus.clips["key"][rows]]]
     np.testing.assert_allclose(outputs(network, pictures.array[rows]), stored, rtol=1e-3, atol=1e-3)
+
+
+def test_a_set_up_can_be_visualised_and_a_reference_says_that_it_cannot(notes, played):
+    blueprint, t = single_notes.restore(records.read_record(played["setup_1"].folder), STUDY)
+    network, _ = heads.restore(records.read_record(played["setup_1"].folder), STUDY)
+    picture = torch.rand(1, *blueprint.front_end.shape(None))
+    with torch.inference_mode():
+        torch.testing.assert_close(blueprint.network(picture), network(picture))
+    assert t.label == "setup_1"
+    assert not blueprint.network.training
+    with pytest.raises(RepriseError, match="svm_mfcc is no network"):
+        single_notes.restore(records.read_record(played["svm_mfcc"].folder), STUDY)
 
 
 def learnt(t: Trial) -> tuple[bytes, list[dict]]:

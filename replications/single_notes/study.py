@@ -9,18 +9,20 @@ import torch
 
 from harness import corpora, features
 from harness.corpora import Corpus
+from harness.errors import RepriseError
 from harness.models import freeze, inception_resnet_v2, trainable_parameters
 from harness.models.inception_resnet import head
 from harness.studies import cost, networks
 from harness.studies.networks import Blueprint
-from harness.studies.study import Arm
+from harness.studies.records import Record
+from harness.studies.study import Arm, Study
 from harness.studies.trial import Expected, Outcome, Trial, draw_split, load_corpus
 from harness.training.losses import cross_entropy
 from replications.single_notes import base, heads, references
 from replications.single_notes.explanations import explain
 from replications.single_notes.figures import figures, tables
 
-__all__ = ["build", "expected", "explain", "figures", "play", "prepare", "tables"]
+__all__ = ["build", "expected", "explain", "figures", "play", "prepare", "restore", "tables"]
 
 
 def kind_of(trial: Trial) -> str:
@@ -212,3 +214,36 @@ def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], No
             for _, outcome in networks.play([_for_networks(trial)], lambda _, entry, say=say: say(entry)):
                 details = {**outcome.details, "settings": dict(trial.arm.options), "device": trial.device}
                 yield trial, dataclasses.replace(outcome, details=details)
+
+
+def restore(record: Record, study: Study) -> tuple[Blueprint, Trial]:
+    """Rebuild a finished trial's whole network, on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    record
+        Of the trial.
+    study
+        This study.
+
+    Returns
+    -------
+    blueprint : Blueprint
+        With the trained network.
+    trial : Trial
+        The trial.
+
+    Raises
+    ------
+    RepriseError
+        The arm is a reference and no network.
+    """
+    trial = networks.trial_of(record, study)
+    kind = kind_of(trial)
+    if kind == "reference":
+        raise RepriseError(f"{trial.arm.name} is no network, so it has no filter maps; choose another arm")
+    if kind == "unfrozen":
+        return networks.restore(record, study)
+    network, _ = heads.restore(record, study)
+    blueprint = build(trial.arm, load_corpus(trial), trial.protocol)
+    return dataclasses.replace(blueprint, network=network), trial
