@@ -28,6 +28,11 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, probabilities, mask
 
 
+def lrap_by_sklearn(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """scikit-learn's label-ranking average precision, which refuses a single column: there every clip scores 1."""
+    return 1.0 if labels.shape[1] == 1 else sk.label_ranking_average_precision_score(labels, probabilities)
+
+
 def by_sklearn(labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray) -> dict:
     """The same scores, put together from scikit-learn class by class."""
     labels = labels * mask
@@ -44,6 +49,7 @@ def by_sklearn(labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray) 
         "jaccard_samples_unmasked": sk.jaccard_score(
             np.pad(labels, ((0, 0), (0, 1))), np.pad(predicted, ((0, 0), (0, 1))), average="samples", **quiet
         ),
+        "lrap_unmasked": lrap_by_sklearn(labels, probabilities),
     }
     per_class = {}
     for c in range(labels.shape[1]):
@@ -124,6 +130,24 @@ def test_hand_computed() -> None:
     assert scores["f1_micro_unmasked"] == pytest.approx(4 / 8)
     assert scores["jaccard_micro_unmasked"] == pytest.approx(2 / 6)
     assert scores["jaccard_samples_unmasked"] == pytest.approx((1 / 2 + 0 + 1 / 2 + 0) / 4)
+
+
+def test_label_ranking_by_hand() -> None:
+    labels = np.array([[1, 0, 1, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
+    probabilities = np.array(
+        [[0.9, 0.8, 0.3, 0.1], [0.4, 0.4, 0.4, 0.1], [0.2, 0.1, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]]
+    )
+    expected = [(1 / 1 + 2 / 3) / 2, 1 / 3, (1 / 3 + 2 / 4) / 2, 1, 1]
+    np.testing.assert_allclose(multilabel.lrap(labels, probabilities), expected, rtol=1e-12)
+    assert multilabel.evaluate(labels, probabilities)["lrap_unmasked"] == pytest.approx(np.mean(expected), **EXACT)
+
+
+@settings(deadline=None)
+@given(cases(), st.sampled_from([np.sqrt, lambda p: p / 2, lambda p: (p + 1) / 4]))
+def test_label_ranking_hangs_on_the_order_alone(case: tuple, rescale: object) -> None:
+    labels, probabilities, _ = case
+    ordered = np.round(probabilities, 3)  # so far apart that rescaling makes no ties
+    np.testing.assert_array_equal(multilabel.lrap(labels, rescale(ordered)), multilabel.lrap(labels, ordered))
 
 
 @settings(deadline=None)

@@ -24,6 +24,7 @@ Published scores on OpenMIC-2018 that are all called "F1" are incompatible, so e
 `jaccard_samples_unmasked`   Jaccard index per clip, mean over clips (study 000: "Jaccard Score")
 `jaccard_macro_unmasked`     Jaccard index per class, mean over classes
 `jaccard_micro_unmasked`     Jaccard index over all entries pooled; always F1 / (2 - F1)
+`lrap_unmasked`              label-ranking average precision per clip, mean over clips: see `lrap`
 ===========================  ==========================================================================================
 
 Precision, recall, F1 and Jaccard index are 0 where their denominator is 0. What cannot be scored at all is undefined,
@@ -47,6 +48,7 @@ METRICS = (
     "jaccard_samples_unmasked",
     "jaccard_macro_unmasked",
     "jaccard_micro_unmasked",
+    "lrap_unmasked",
 )
 
 #: Averaged score -> the per-class score that it is the mean of. The others are no means over classes.
@@ -174,6 +176,38 @@ def ranking(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tupl
     return average_precision, 1 - misplaced
 
 
+def lrap(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Label-ranking average precision of each clip: how far up its classes are among all, whatever the threshold.
+
+    Of every class that is present, the share of present ones among those with at least its probability; of these
+    shares the mean. The ordinary average precision ranks the clips of a class, this the classes of a clip.
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(n, c), dtype=bool]
+        Whether the class is present.
+    probabilities : np.ndarray [shape=(n, c)]
+        The higher, the more likely present.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,)]
+        In (0, 1]; 1 where no class is present or all are, as in scikit-learn.
+
+    Examples
+    --------
+    >>> lrap(np.array([[True, False, True]]), np.array([[0.2, 0.9, 0.9]])).round(4).tolist()
+    [0.5833]
+    """
+    labels = np.asarray(labels, bool)
+    total = np.zeros(len(labels))
+    for of_class, present in zip(probabilities.T, labels.T, strict=True):
+        as_high = probabilities >= of_class[:, None]
+        total += present * (as_high & labels).sum(axis=1) / as_high.sum(axis=1)
+    count = labels.sum(axis=1)
+    return ratio(total, count, zero_division=1.0)
+
+
 def weighted_scores(
     labels: np.ndarray,
     probabilities: np.ndarray,
@@ -247,6 +281,8 @@ def weighted_scores(
         elif name == "jaccard_samples_unmasked":
             of_clip = ratio((labels & predicted).sum(axis=1), (labels | predicted).sum(axis=1))
             averages[name] = ratio(weights @ of_clip, weights.sum(axis=1))
+        elif name == "lrap_unmasked":
+            averages[name] = ratio(weights @ lrap(labels, probabilities), weights.sum(axis=1))
         else:
             raise ValueError(f"there is no metric '{name}'; choose from {', '.join(METRICS)}")
     return averages, per_class
