@@ -102,6 +102,10 @@ def _page(study: Study, records: Sequence[Record], shown: Sequence[Table], figur
     if gallery.exists():
         sound = "" if "not ours to pass on" in gallery.read_text(encoding="utf-8") else " and to hear"
         lines += [f"**[Gallery](gallery/index.html)**: clips with their class activation maps, to see{sound}.", ""]
+    if (out / "player" / "index.html").exists():
+        lines += ["**[Player](player/index.html)**: a clip, and what every filter answers while it plays.", ""]
+    if (out / "animation.webp").exists():
+        lines += ["![A network listening, filter by filter](animation.webp)", ""]
     for table in shown:
         lines += [tables.to_markdown(table).strip(), ""]
     for name, text in figures.items():
