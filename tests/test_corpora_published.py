@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from harness.corpora import audioset, fsd50k, nsynth, openmic, philharmonia, published, tinysol
+from harness.corpora import audioset, fsd50k, irmas, nsynth, openmic, philharmonia, published, tinysol
 from harness.errors import RepriseError
 
 MARKER = "clips.csv"
@@ -33,6 +33,17 @@ PLACES = {
         ["violin/violin_A4_1_forte_arco-normal.mp3", "double bass/a.mp3", "double-bass/a.mp3"],
         ["philharmonia", "philharmonia/philharmonia", "philharmonia/all-samples"],
         [".", "philharmonia", "all-samples"],
+    ),
+    irmas: (
+        [
+            "IRMAS-TrainingData/a",
+            "IRMAS-TestingData-Part1/a",
+            "Part1/a",
+            "IRTestingData-Part2/a",
+            "cel/a",
+        ],
+        ["irmas", "irmas/IRMAS", "IRMAS", "IRMAS/IRMAS"],
+        [".", "irmas", "IRMAS"],
     ),
 }
 readers = pytest.mark.parametrize("reader", PLACES, ids=lambda reader: reader.__name__.rpartition(".")[2])

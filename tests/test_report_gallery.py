@@ -1,16 +1,8 @@
 """The gallery: what its pictures show and where, what its page holds, and that it plays in a browser."""
 
 import base64
-import fcntl
 import io
-import itertools
-import json
-import os
 import re
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from browser import open_browser
 from PIL import Image
 
 from harness.errors import RepriseError
@@ -200,96 +193,30 @@ def test_one_name_one_picture(tmp_path: Path) -> None:
         write_gallery([entry([view(), view("ResNet 50")])], tmp_path, title="T", caption=CAPTION)
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[tuple[Callable, list]]:
-    """Headless Chromium on a pipe: a function that calls a method of its protocol, and what it has reported."""
-    if CHROMIUM is None or os.name != "posix":
-        pytest.skip("no Chromium here to open the page with: install the package chromium")
-    (read, their_write), (their_read, write) = os.pipe(), os.pipe()
-    # The browser expects its pipe at 3 and 4; keep clear of both while moving it there.
-    far_read, far_write = (fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (their_read, their_write))
-    options = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking mute-audio"
-    options += " disable-component-update disable-sync remote-debugging-pipe autoplay-policy=user-gesture-required"
-    process = subprocess.Popen(
-        [CHROMIUM, *(f"--{option}" for option in options.split()), f"--user-data-dir={tmp_path / 'profile'}"],
-        stderr=subprocess.DEVNULL,
-        pass_fds=(3, 4),
-        preexec_fn=lambda: (os.dup2(far_read, 3), os.dup2(far_write, 4)),
-    )
-    for fd in (their_read, their_write, far_read, far_write):
-        os.close(fd)
-    reported, numbers, incoming = [], itertools.count(1), os.fdopen(read, "rb")
-
-    def call(method: str, session: str | None = None, **parameters) -> dict:
-        number = next(numbers)
-        message = {"id": number, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
-        os.write(write, json.dumps(message).encode() + b"\0")
-        while True:
-            text = bytearray()
-            while (byte := incoming.read(1)) != b"\0":
-                assert byte, "the browser has gone"
-                text += byte
-            answer = json.loads(text)
-            if answer.get("id") == number:
-                assert "error" not in answer, answer
-                return answer["result"]
-            reported.append(answer)
-
-    try:
-        yield call, reported
-    finally:
-        process.kill()
-        process.wait()
-        incoming.close()
-        os.close(write)
-
-
-def test_the_page_plays_in_a_browser(tmp_path: Path, browser: tuple[Callable, list]) -> None:
-    call, reported = browser
+def test_the_page_plays_in_a_browser(tmp_path: Path) -> None:
     page = write_gallery([entry([view()]), entry([view()], key="000099_0")], tmp_path, title="T", caption=CAPTION)
-    target = call("Target.createTarget", url="about:blank")["targetId"]
-    session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-    for domain in ("Runtime", "Log", "Page", "Network"):
-        call(f"{domain}.enable", session)
-    call("Emulation.setDeviceMetricsOverride", session, width=390, height=800, deviceScaleFactor=1, mobile=True)
-    call("Page.navigate", session, url=page.as_uri())
-
-    def evaluate(expression: str) -> object:
-        answer = call(
-            "Runtime.evaluate", session, expression=expression, returnByValue=True, awaitPromise=True, userGesture=True
+    with open_browser(tmp_path) as browser:
+        browser.open(page, width=390, height=800)
+        browser.wait_for("document.querySelectorAll('audio')[1]?.readyState === 4")
+        assert browser.evaluate("document.querySelector('audio').duration") == pytest.approx(SECONDS, abs=0.1)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390  # only pictures scroll sideways
+        assert browser.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        head = "parseFloat(document.querySelector('.playhead').style.left || 0)"
+        assert browser.evaluate(head) == 0
+        browser.evaluate("document.querySelector('.play').click()")
+        browser.wait_for(f"{head} > 3")
+        # It stands where the sound is: at most two frames of the screen behind.
+        assert abs(browser.evaluate(f"{head} - 100 * document.querySelector('audio').currentTime / {SECONDS}")) < 3
+        assert browser.evaluate("document.querySelector('.play').textContent").endswith("Pause")
+        browser.evaluate("document.querySelectorAll('.play')[1].click()")
+        browser.wait_for(
+            "document.querySelectorAll('audio')[0].paused && !document.querySelectorAll('audio')[1].paused"
         )
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def wait_for(expression: str) -> None:
-        deadline = time.monotonic() + 20
-        while not evaluate(expression):
-            assert time.monotonic() < deadline, f"never came true: {expression}"
-            time.sleep(0.05)
-
-    wait_for("document.readyState === 'complete' && document.querySelectorAll('audio')[1]?.readyState === 4")
-    assert evaluate("document.querySelector('audio').duration") == pytest.approx(SECONDS, abs=0.1)
-    assert evaluate("document.documentElement.scrollWidth") <= 390  # only pictures scroll sideways
-    assert evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-    head = "parseFloat(document.querySelector('.playhead').style.left || 0)"
-    assert evaluate(head) == 0
-    evaluate("document.querySelector('.play').click()")
-    wait_for(f"{head} > 3")
-    # It stands where the sound is: at most two frames of the screen behind.
-    assert abs(evaluate(f"{head} - 100 * document.querySelector('audio').currentTime / {SECONDS}")) < 3
-    assert evaluate("document.querySelector('.play').textContent").endswith("Pause")
-    evaluate("document.querySelectorAll('.play')[1].click()")
-    wait_for("document.querySelectorAll('audio')[0].paused && !document.querySelectorAll('audio')[1].paused")
-    evaluate("document.querySelectorAll('.play')[1].click()")
-    wait_for("document.querySelectorAll('audio')[1].paused")
-    requests = [r["params"]["request"]["url"] for r in reported if r.get("method") == "Network.requestWillBeSent"]
-    assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
-    assert len([url for url in requests if url.startswith("file")]) == 1
-    complaints = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-    assert [r for r in reported if r.get("method") in complaints] == []
+        browser.evaluate("document.querySelectorAll('.play')[1].click()")
+        browser.wait_for("document.querySelectorAll('audio')[1].paused")
+        assert {url.partition(":")[0] for url in browser.requests()} <= {"file", "data"}
+        assert len([url for url in browser.requests() if url.startswith("file")]) == 1
+        assert browser.complaints() == []
 
 
 def test_pictures_of_an_earlier_gallery_are_removed(tmp_path):

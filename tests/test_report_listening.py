@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from browser import open_browser
 from PIL import Image
 
 from harness.errors import RepriseError
@@ -149,3 +150,20 @@ def test_files_lose_nothing_and_are_never_clipped(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, tone(), atol=1 / 2**15)
     with pytest.raises(RepriseError, match=r"peak of 1\.50; bring it below 1"):
         listening.write_sounds({"loud": tone(gain=1.5)}, RATE, tmp_path)
+
+
+def test_the_page_plays_in_a_browser(tmp_path: Path) -> None:
+    page = listening.write_page([piece("blues"), piece("rock")], tmp_path, title="T", caption={"Seed": "0"})
+    with open_browser(tmp_path) as browser:
+        browser.open(page, width=1200, height=900)
+        assert browser.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 1200
+        first, second = (f"document.querySelectorAll('audio')[{number}]" for number in (0, 1))
+        browser.evaluate("document.querySelectorAll('figure button')[0].click()")
+        browser.wait_for(f"{first}.currentTime > 0.2")
+        assert browser.evaluate("parseFloat(document.querySelector('.playing .playhead').style.left)") > 0
+        browser.evaluate("document.querySelectorAll('figure button')[1].click()")
+        browser.wait_for(f"{first}.paused && !{second}.paused")
+        assert browser.evaluate("document.querySelectorAll('.playing').length") == 1
+        assert {url.partition(":")[0] for url in browser.requests()} <= {"file", "data"}
+        assert browser.complaints() == []
