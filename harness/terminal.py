@@ -1,5 +1,6 @@
 """How Reprise speaks in a terminal."""
 
+import multiprocessing
 import sys
 
 from rich.console import Console
@@ -7,6 +8,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 #: Columns to write for where there is no terminal to ask (a pipe, a CI log).
 WIDTH = 100
+#: What `tell_once` has told.
+_told: set[str] = set()
+
+
+def tell_once(line: str) -> None:
+    """Print a remark to standard error, the first time that it is made and not from a worker process.
+
+    Parameters
+    ----------
+    line
+        What to tell. A corpus is read many times in a run, and each time its reader finds the same.
+    """
+    if line not in _told and multiprocessing.parent_process() is None:
+        _told.add(line)
+        print(line, file=sys.stderr)
 
 
 def open_console(*, errors: bool = False) -> Console:

@@ -22,6 +22,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test away from the user's caches and data."""
     monkeypatch.setenv("REPRISE_HOME", str(tmp_path / "reprise-home"))
     monkeypatch.delenv("REPRISE_DATA", raising=False)
+    monkeypatch.setattr("harness.terminal._told", set())
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ Sturm and Larsen, Deep learning and music adversaries, 2015.
 import csv
 import hashlib
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from harness.corpora.pocket_twin import rendering
 from harness.corpora.published import Published
 from harness.corpora.registry import Entry, Source
 from harness.errors import RepriseError
+from harness.terminal import tell_once
 
 RATE = 22050
 #: Seconds: published tracks have 660,000 to 675,808 samples (29.93 to 30.65 s). Whatever is of another length is no
@@ -317,7 +317,7 @@ def _tell(name: str, folder: Path, facts: dict) -> None:
     lines += [f"kept {where}: {why}" for where, why in facts["noted"].items()]
     more = [f"and {len(lines) - TOLD:,} more, all in the corpus's facts"] if len(lines) > TOLD else []
     for line in lines[:TOLD] + more:
-        print(f"{name}: {line}", file=sys.stderr)
+        tell_once(f"{name}: {line}")
 
 
 def _holds(folder: Path) -> bool:

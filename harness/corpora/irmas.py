@@ -21,7 +21,6 @@ recognition in musical audio signals, ISMIR 2012.
 """
 
 import re
-import sys
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from harness.corpora.registry import Entry, Source
 from harness.corpora.split_zip import unpack_zips
 from harness.errors import RepriseError
 from harness.storage import fingerprint
+from harness.terminal import tell_once
 
 #: The codes that folders and label files use, and what they stand for.
 INSTRUMENTS = {
@@ -334,7 +334,7 @@ def _tell(name: str, facts: dict, pocket: bool) -> None:
         odd = [text for text, code in zip(odd, CLASSES, strict=True) if facts["test"][code] != TEST[code]]
         lines.append(f"{name}: the label files give {', '.join(odd)}: they are not as published")
     for line in lines:
-        print(line, file=sys.stderr)
+        tell_once(line)
 
 
 def _begun(folder: Path) -> bool:

@@ -18,7 +18,6 @@ The pitch is the name's, which is not always what sounds: some takes of the tuba
 
 import hashlib
 import re
-import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from harness.corpora.published import Published
 from harness.corpora.registry import Entry
 from harness.errors import RepriseError
 from harness.storage import fingerprint
+from harness.terminal import tell_once
 
 #: Played in the ordinary way.
 STYLES = ("normal", "arco-normal", "non-vibrato")
@@ -156,9 +156,9 @@ def read(root: Path | str, name: str) -> Corpus:
         )
     if others:
         counts = ", ".join(f"{folder} ({count:,} files)" for folder, count in facts["other_instruments"].items())
-        print(f"{name}: left out {counts}, which the seven classes do not have", file=sys.stderr)
+        tell_once(f"{name}: left out {counts}, which the seven classes do not have")
     for names in facts["contradictions"]:
-        print(f"{name}: left out {' and '.join(names)}, one content under several labels", file=sys.stderr)
+        tell_once(f"{name}: left out {' and '.join(names)}, one content under several labels")
     keys = [note.path.stem for note in notes]
     facts["audio_checksums"] = fingerprint({note.path.stem: checksums[note.path] for note in notes}, length=64)
     columns = {

@@ -4,6 +4,7 @@ A segment goes by its clip's key, a ``#`` and its number.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from harness.corpora.corpus import Corpus
 
 SEPARATOR = "#"
+_NUMBER = re.compile(rf"{SEPARATOR}[0-9]+$")
 
 
 def segmented(corpus: Corpus, count: int) -> Corpus:
@@ -65,4 +67,19 @@ def clips_of(keys: np.ndarray) -> np.ndarray:
     >>> clips_of(np.array(["blues.00000#3", "rock.00099"])).tolist()
     ['blues.00000', 'rock.00099']
     """
-    return pd.Series(keys, dtype=str).str.replace(r"#[0-9]+$", "", regex=True).to_numpy(dtype=str)
+    return pd.Series(keys, dtype=str).str.replace(_NUMBER, "", regex=True).to_numpy(dtype=str)
+
+
+def is_segment(key: str) -> bool:
+    """Whether a key is a segment's.
+
+    Parameters
+    ----------
+    key
+        Of a segment or a clip.
+
+    Returns
+    -------
+    bool
+    """
+    return _NUMBER.search(key) is not None

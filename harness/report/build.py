@@ -93,7 +93,7 @@ def _page(study: Study, records: Sequence[Record], shown: Sequence[Table], figur
             f"commit {commit['commit'][:12]}{'' if commit['clean'] else ' with changes'}." if commit else "no checkout."
         ),
         "",
-        f"Groups{' (artists)' if study.task == 'multilabel' else ''} on both sides of the split: "
+        f"{study.groups.capitalize()} on both sides of the split {records[0].data['split']['name']}: "
         + ", ".join(f"{parts} {count}" for parts, count in leak["shared_groups"].items())
         + ".",
         "",

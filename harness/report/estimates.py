@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 
+from harness.corpora.segments import is_segment
 from harness.metrics import multiclass, multilabel, uncertainty
 from harness.report.resampling import Draws, distribution
 from harness.studies.records import Predictions, Record, scoring
@@ -215,7 +216,7 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
         clips=names(r.data["split"]["sizes"][part] for r in records),
         seeds=len({r.seed for r in records}),
         departures=tuple(departures),
-        unit="segments" if any(r.data["protocol"].get("segments") for r in records) else "clips",
+        unit="segments" if any(is_segment(r.predictions(part).keys[0]) for r in records) else "clips",
     )
 
 

@@ -112,6 +112,8 @@ class Study:
         Name of the main score: the one by which arms are ranked.
     history
         Names of the scores that are taken of the validation part after every epoch.
+    groups
+        What its corpora group clips by, for people: what a split should not cut through.
     claims
         What the paper says of its arms in words, one dict per claim.
     seeds
@@ -130,6 +132,7 @@ class Study:
     task: str
     metric: str
     history: tuple[str, ...]
+    groups: str = "groups"
     claims: tuple[Mapping[str, Any], ...] = ()
     seeds: Mapping[str, int] = field(default_factory=dict)
 
@@ -265,6 +268,7 @@ def load(name: str) -> Study:
             task=data["scores"].get("task", "multilabel"),
             metric=data["scores"]["main"],
             history=tuple(data["scores"]["history"]),
+            groups=data["scores"].get("groups", "groups"),
             claims=tuple(data.get("claim", ())),
             seeds=data.get("seeds", {}),
         )

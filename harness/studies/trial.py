@@ -275,7 +275,8 @@ def _write(trial: Trial, outcome: Outcome) -> None:
             "split": {
                 "name": split.name,
                 "seed": split.seed,
-                "sizes": {part: len(rows) for part, rows in outcome.rows.items()},
+                "sizes": {part: len(rows) for part, rows in outcome.rows.items()}
+                | {part: len(outcome.predictions[part].keys) for part in records.PARTS},
                 "checksum": split.checksum,
                 "leakage": split.leakage,
             },

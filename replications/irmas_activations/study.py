@@ -1,0 +1,157 @@
+"""What must be code in the study of predominant instruments: how the network is built, and what it is tested on."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import corpora, features
+from harness.corpora import Corpus
+from harness.corpora.segments import clips_of
+from harness.errors import RepriseError
+from harness.features.han import HanSegments
+from harness.models import count_parameters
+from harness.studies import networks
+from harness.studies.networks import Blueprint, Inputs, expected, prepare
+from harness.studies.records import Predictions
+from harness.studies.study import Arm
+from harness.studies.trial import Outcome, Trial
+from harness.training.losses import masked_bce, normalised_cross_entropy
+from replications.irmas_activations.explanations import explain, pieces
+from replications.irmas_activations.figures import figures
+from replications.irmas_activations.mixtures import draw_mixtures, labels_of, mix
+from replications.irmas_activations.networks import han
+from replications.irmas_activations.tables import tables
+from replications.irmas_activations.windows import aggregate, window_outputs
+
+__all__ = ["build", "expected", "explain", "figures", "pieces", "play", "prepare", "tables"]
+
+LOSSES = {
+    "cross_entropy": normalised_cross_entropy,
+    "binary_cross_entropy": partial(masked_bce, missing="negative"),
+}
+
+
+def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
+    """Build Han et al.'s network (study 001, section 2).
+
+    Parameters
+    ----------
+    arm
+        The one there is.
+    corpus
+        For its classes.
+    protocol
+        Resolved settings.
+
+    Returns
+    -------
+    Blueprint
+        Network, front end, loss and optimiser; the weights of the lowest validation loss are kept.
+
+    Raises
+    ------
+    RepriseError
+        The front end does not give as many segments as the protocol says, or the network has not the number of
+        parameters that its entry states.
+    """
+    front_end = features.front_end(**protocol["front_end"])
+    if (given := front_end.shape(None)[0]) != protocol["segments"]:
+        raise RepriseError(
+            f"the front end cuts {given} segments and the protocol counts {protocol['segments']}; make them equal"
+        )
+    if protocol["loss"] not in LOSSES:
+        raise RepriseError(f"there is no loss {protocol['loss']!r}; choose {' or '.join(LOSSES)}")
+    network = han(len(corpus.classes))
+    if len(corpus.classes) == 11 and count_parameters(network) != arm.parameters:
+        raise RepriseError(
+            f"{arm.name} has {count_parameters(network):,} parameters, not {arm.parameters:,}; "
+            "correct its entry in study.toml"
+        )
+    return Blueprint(
+        network=network,
+        front_end=front_end,
+        optimizer=lambda net: torch.optim.Adam(net.parameters(), lr=protocol["learning_rate"], fused=True),
+        scheduler=None,
+        loss=LOSSES[protocol["loss"]],
+    )
+
+
+def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], None]) -> Iterator[tuple[Trial, Outcome]]:
+    """Train the network on segments of training clips, and test it on windows of mixtures.
+
+    Parameters
+    ----------
+    trials
+        Not finished yet.
+    on_epoch
+        Called after every epoch with its entry of the history.
+
+    Yields
+    ------
+    trial : Trial
+        One of them.
+    outcome : Outcome
+        What came of it.
+
+    Raises
+    ------
+    RepriseError
+        The loss is not finite, a file cannot be written, audio cannot be used.
+    """
+    return networks.play(trials, on_epoch, predict=predict_mixtures)
+
+
+def predict_mixtures(
+    trial: Trial, blueprint: Blueprint, inputs: Inputs, probabilities: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Predictions]:
+    """Predictions on mixtures of validation clips and on the test mixtures, by both of Han's aggregations.
+
+    Parameters
+    ----------
+    trial
+        Which.
+    blueprint
+        With the trained network.
+    inputs
+        Rows are segments.
+    probabilities
+        Not used: the network is tested on windows that overlap, not on the segments that it was trained on.
+
+    Returns
+    -------
+    dict of str to Predictions
+        ``"valid"`` and ``"test"``: outputs summed over the windows and divided by the largest class's (S2);
+        ``"valid_s1"`` and ``"test_s1"``: their means over the windows.
+    """
+    corpus = corpora.load(trial.corpus)
+    keys, front_end = corpus.clips["key"].to_numpy(dtype=str), blueprint.front_end
+    rows = {part: np.flatnonzero(np.isin(keys, clips_of(_keys(inputs, part)))) for part in ("valid", "test")}
+    drawn = draw_mixtures(
+        corpus.labels, corpus.clips["group"], rows["valid"], trial.protocol["mixtures"], seed=trial.seed
+    )
+    labels = {"valid": labels_of(corpus.labels, drawn), "test": corpus.labels[rows["test"]]}
+    named = {"valid": np.array([f"mixture-{number:04d}" for number in range(len(drawn))]), "test": keys[rows["test"]]}
+    predictions = {}
+    for part, clips in (("valid", drawn), ("test", [np.array([row]) for row in rows["test"]])):
+        outputs, counts = window_outputs(
+            blueprint.network, _spectrograms(corpus, clips, front_end), trial.protocol["hop"], frames=front_end.frames
+        )
+        for how, name in (("s2", part), ("s1", f"{part}_s1")):
+            scores = aggregate(outputs, counts, how).astype(np.float32)
+            predictions[name] = Predictions(named[part], labels[part], np.ones(labels[part].shape, bool), scores)
+    return predictions
+
+
+def _keys(inputs: Inputs, part: str) -> np.ndarray:
+    return inputs.corpus.clips["key"].to_numpy(dtype=str)[inputs.rows[part]]
+
+
+def _spectrograms(corpus: Corpus, clips: Sequence[np.ndarray], front_end: HanSegments) -> Iterator[np.ndarray]:
+    """Whole spectrograms of mixtures of clips, one at a time, as nobody wants all of them at once."""
+    paths = corpus.clips["path"]
+    for rows in clips:
+        waveforms = [features.decode(paths[row], front_end.sample_rate) for row in rows]
+        yield front_end.log_mel(mix(waveforms) if len(waveforms) > 1 else waveforms[0])
