@@ -242,8 +242,8 @@ class _Bars:
 
     def draw_names(self, draw: ImageDraw.ImageDraw) -> None:
         """What does not change."""
-        answers = "one answer for the whole clip" if self.response.answers == 1 else "of the piece under the cursor"
-        mark = "; orange: labelled so" if self.labelled else ""
+        answers = "one answer for the whole clip" if self.response.answers == 1 else "under the cursor"
+        mark = "; orange: labelled" if self.labelled else ""
         draw.text((self.box[0], self.box[1]), f"Probability, {answers}{mark}", SOFT, _font(11))
         for place, number in enumerate(self.shown):
             known = self.response.classes[number] in self.labelled

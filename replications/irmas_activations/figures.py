@@ -1,7 +1,6 @@
 """Fig. 1 by instrument, thresholds, confusions, learning curves, and flute against clarinet as figures."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from harness import corpora
 from harness.metrics import multilabel
-from harness.report import estimates, plots
+from harness.report import plots
 from harness.report.confusion_matrix import confusion_matrix
 from harness.report.style import CHANCE, HATCHES, LINES, MARKERS, new_figure, palette, style, write_foot
 from harness.studies.records import PARTS, Predictions, Record
@@ -252,12 +251,11 @@ def learning_curves(study: Study, records: Sequence[Record]) -> Figure:
         figure.align_ylabels()
         handles, titles = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, titles, loc="outside upper center", ncols=len(handles), handlelength=3.5)
-        parts = {part: estimates.provenance(study, records, part).clips for part in ("valid", "test")}
         write_foot(
             figure,
-            f"On segments of a second: LRAP of {parts['valid']} validation segments, each of one label. Markers: the "
-            "epoch of the lowest validation loss, whose weights were kept. The two losses are not on one scale. "
-            f"{replace(estimates.provenance(study, records, 'valid'), unit='segments').sentence()}",
+            "Of segments of the clips set aside for validation, each of one label. Markers: the epoch of the "
+            "lowest validation loss, whose weights were kept. The two losses are not on one scale. "
+            f"{scores.provenance(study, records).sentence()}",
         )
     return figure
 
