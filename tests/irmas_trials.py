@@ -85,7 +85,7 @@ def made_up_trials(
                 "corpus": corpus.name, "profile": "pocket", "weights": {"kind": "random"},
                 "protocol": {**STUDY.resolve("pocket", condition), "corpus": corpus.name},
                 "split": {
-                    "name": "official", "seed": seed, "sizes": {"train": 100, "valid": 21, "test": 3 * int(test.sum())},
+                    "name": "official", "seed": seed, "sizes": {"train": 100, "valid": 60, "test": int(test.sum())},
                     "leakage": {"shared_groups": {"train-valid": 0}},
                 },
                 "classes": list(CLASSES), "parameters": {"trainable": 1, "total": 1}, "best_epoch": 4, "epochs": 5,

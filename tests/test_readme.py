@@ -12,6 +12,8 @@ TABLES = [
     "openmic_transfer/pocket-openmic-pocket/table_IV.md",
     "attention_embeddings/pocket-openmic-pocket/arms_test.md",
     "single_notes/philharmonia-pocket/splits_test.md",
+    "gtzan_cam/pocket-gtzan-pocket/protocols.md",
+    "irmas_activations/pocket-irmas-pocket/fig1.md",
 ]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()

@@ -152,6 +152,7 @@ def test_predictions_are_of_mixtures_and_of_whole_excerpts(played):
     for part, keys in (("test", excerpts["key"]), ("valid", [f"mixture-{i:04d}" for i in range(12)])):
         mean, by_largest = record.predictions(f"{part}_s1"), record.predictions(part)
         assert mean.keys.tolist() == by_largest.keys.tolist() == list(keys)
+        assert record.data["split"]["sizes"][part] == len(keys)  # not the segments, on which nothing was scored
         np.testing.assert_array_equal(mean.labels, by_largest.labels)
         s1 = mean.probabilities
         np.testing.assert_allclose(by_largest.probabilities, s1 / s1.max(axis=1, keepdims=True), rtol=1e-5)
