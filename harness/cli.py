@@ -314,19 +314,90 @@ def report(
     out: OutOption = Path("results"),
     jobs: JobsOption = None,
 ) -> None:
-    """Write tables, plots and galleries again from the records; never trains."""
+    """Write tables, plots and galleries again from the records, or from those kept with them; never trains."""
     from harness.report.build import build as build_report
-    from harness.studies import records
 
     found = False
     for name in study or studies.names():
         chosen = studies.load(name)
-        for folder in sorted((runs / chosen.name).glob("*")):
-            if records.find_records(folder):
-                found = True
-                build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
+        for place, folder in _finished(chosen.name, runs, out).items():
+            found = True
+            build_report(chosen, folder, out / chosen.name / place, console=console, jobs=jobs)
     if not found:
-        raise RepriseError(f"there are no finished trials under {runs}; make some with `reprise run STUDY`")
+        raise _nothing_finished(runs, out)
+
+
+def _finished(study: str, runs: Path, out: Path) -> dict[str, Path]:
+    """Folders of a study's finished trials by corpus and profile; of those kept with results where runs has none."""
+    from harness.studies import kept, records
+
+    folders = {f.name: f / records.KEPT for f in kept.folders(study, out)}
+    folders |= {f.name: f for f in (runs / study).glob("*") if records.find_records(f)}
+    return dict(sorted(folders.items()))
+
+
+def _nothing_finished(runs: Path, out: Path, study: str = "STUDY") -> RepriseError:
+    return RepriseError(
+        f"there are no finished trials under {runs}, and none kept under {out}; make some with `reprise run {study}`"
+    )
+
+
+@app.command()
+def regression(
+    study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all whose records are kept.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each arm; default: all that are kept.")] = None,
+    accept: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Keep what comes out, and write the results again.")
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Compare these trials, which today's code has run, and run none.", file_okay=False),
+    ] = None,
+    out: OutOption = Path("results"),
+    jobs: JobsOption = None,
+) -> None:
+    """Run the pocket studies again and compare them, clip by clip, with the records kept with the results."""
+    import contextlib
+    import tempfile
+
+    from harness.report.build import build as build_report
+    from harness.studies import records
+    from harness.studies import regression as guard
+
+    if accept is not None and (not accept.strip() or seeds):
+        raise RepriseError("--accept takes a reason, such as --accept 'hop of the front end corrected', and all seeds")
+    baselines = [(chosen, guard.baselines(chosen, out)) for chosen in map(studies.load, study or studies.names())]
+    some = any(kept for _, kept in baselines)
+    if missing := [chosen.name for chosen, kept in baselines if not kept and (study or not some)]:
+        raise RepriseError(
+            f"nothing is kept under {out} of {', '.join(missing)} on a pocket corpus; `reprise run STUDY` keeps it"
+        )
+    with contextlib.ExitStack() as stack:
+        if anew := runs is None:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reprise-regression-")))
+            stack.enter_context(guard.fresh_caches(work / "home"))
+            runs = work / "runs"
+        found, compared = [], []
+        for chosen, folder, baseline in ((c, f, b) for c, kept in baselines for f, b in kept.items()):
+            if anew:
+                guard.run_again(chosen, baseline, runs, console=console, jobs=jobs or cores(), most=seeds)
+            trials = runs / chosen.name / folder.name
+            found += guard.compare(chosen, baseline, records.find_records(trials))
+            compared.append((chosen, trials, folder))
+        found = guard.judge(found)
+        console.print(guard.shown(found), highlight=False)
+        wrong = [f for f in found if not f.sound]
+        if accept is not None:
+            other = {(f.study, f.corpus) for f in found if f.verdict != guard.IDENTICAL}
+            for chosen, trials, folder in compared:
+                if (chosen.name, folder.name.removesuffix("-pocket")) not in other:
+                    continue
+                build_report(chosen, trials, folder, console=console, jobs=jobs, reason=accept)
+        elif wrong:
+            raise RepriseError(
+                f"{len(wrong)} of {len(found)} arms are not as kept (see the table); mend what did it, "
+                "or keep what came out with --accept REASON"
+            )
 
 
 @app.command()
@@ -362,6 +433,33 @@ def visualise(
 
 
 @app.command()
+def traps(
+    study: Annotated[str, typer.Argument(help="Folder name of a study; see `reprise list`.")],
+    arm: Annotated[
+        str | None, typer.Option(help="Arm to show; default: the trained one with the best validation score.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    out: OutOption = Path("results"),
+) -> None:
+    """Switch the protocol choices that silently move a score on the same finished trials: by how many points each."""
+    from harness.report import traps as switched
+    from harness.report import writers
+    from harness.studies import records
+
+    chosen = studies.load(study)
+    folders = _finished(chosen.name, runs, out)
+    if not folders:
+        raise _nothing_finished(runs, out, study)
+    for place, folder in folders.items():
+        found = [records.verify(r.folder) for r in records.find_records(folder)]
+        with console.status(f"{chosen.name} on {place}: switching"):
+            survey = switched.survey(chosen, found, arm=arm)
+            paths = switched.write(chosen, survey, out / chosen.name / place / "traps")
+        console.print(writers.to_terminal(switched.table(chosen, survey)))
+        console.print(f"Table and plot are in {paths[0].parent}.", soft_wrap=True)
+
+
+@app.command()
 def verify(folder: Annotated[Path, typer.Argument(help="A trial's folder, or any folder above trials.")]) -> None:
     """Check every stored file against its record and compute the metrics again from the predictions."""
     from harness.studies import records
@@ -372,7 +470,8 @@ def verify(folder: Annotated[Path, typer.Argument(help="A trial's folder, or any
     for path in found:
         record = records.verify(path)
         metric = studies.load(record.data["study"]).metric
-        print(f"sound: {path}  (test {metric} {record.data['metrics']['test'][metric]:.4f})")
+        without = " without its weights" if records.is_kept(path) else ""
+        print(f"sound{without}: {path}  (test {metric} {record.data['metrics']['test'][metric]:.4f})")
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ def fails(*arguments: str | Path) -> str:
             ],
         ),
         (["report", "--help"], ["--runs", "--out", "never trains"]),
+        (["regression", "--help"], ["--seeds", "--accept", "--runs", "--out", "--jobs", "clip by clip"]),
         (["verify", "--help"], ["metrics again from the predictions"]),
     ],
 )
@@ -253,8 +254,11 @@ def test_verify_of_a_folder_without_trials(tmp_path):
 
 
 def test_report_without_records(tmp_path):
-    said = fails("report", "--runs", tmp_path / "runs")
-    assert said == f"there are no finished trials under {tmp_path / 'runs'}; make some with `reprise run STUDY`"
+    runs, out = tmp_path / "runs", tmp_path / "out"
+    said = fails("report", "--runs", runs, "--out", out)
+    assert said == (
+        f"there are no finished trials under {runs}, and none kept under {out}; make some with `reprise run STUDY`"
+    )
 
 
 def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
@@ -269,7 +273,7 @@ def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
     page = (out / "README.md").read_text(encoding="utf-8")
     assert "Not a replication of the published values" in page
     for linked in re.findall(r"\]\(([^)]+)\)", page):
-        assert (out / linked).is_file(), linked
+        assert (out / linked).exists(), linked
     gallery = (out / "gallery" / "index.html").read_text(encoding="utf-8")
     assert gallery.count("<audio") >= 8
     assert len(list((out / "gallery").glob("*.png"))) == 16  # eight clips, two networks
@@ -293,6 +297,21 @@ def test_the_numbers_of_the_tables_are_those_of_the_records(played: Played):
     with open(out / "table_III.csv", encoding="utf-8", newline="") as file:
         published = {(row["arm"], row["metric"]): row["published"] for row in csv.DictReader(file)}
     assert published["resnet_full", "f1_macro_unmasked"] == "0.5433"
+
+
+def test_the_report_can_be_written_again_from_what_is_kept(played: Played, pocket, tmp_path):
+    out = Path(shutil.copytree(played.out, tmp_path / "results"))
+    (table,) = out.rglob("table_III.csv")
+    sound = table.read_bytes()
+    table.write_text("stale")
+    result = reprise("report", "--runs", tmp_path / "nowhere", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "which have no weights: gallery, player" in " ".join(result.output.split())
+    assert table.read_bytes() == sound
+    for path in (p for p in played.out.rglob("*") if p.suffix in (".md", ".csv", ".tex", ".html")):
+        assert (out / path.relative_to(played.out)).read_bytes() == path.read_bytes(), path
+    verified = reprise("verify", out)
+    assert verified.output.count("sound without its weights: ") == 2
 
 
 def test_the_report_can_be_written_again_and_has_the_same_numbers(played: Played, pocket, tmp_path):

@@ -1,10 +1,11 @@
-"""The bootstrap over clips against scikit-learn in a loop and against known sampling distributions."""
+"""The bootstrap over clips against scikit-learn in a loop, scipy, and known sampling distributions."""
 
 import time
 
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from scipy import stats
 
 from harness.metrics import multilabel, uncertainty
 
@@ -166,3 +167,76 @@ def test_a_thousand_replicates_of_masked_map_take_about_a_second() -> None:
     start = time.process_time()
     uncertainty.bootstrap(*case, metrics=["map_masked"], replicates=1000)
     assert time.process_time() - start < 6  # scikit-learn in a loop: 13 s; alone on a core this takes 0.2 s
+
+
+def test_percentile_and_bca_equal_scipy_on_a_skewed_mean() -> None:
+    values = np.random.default_rng(3).beta(0.5, 3, size=40)
+    without = (values.sum() - values) / 39
+    for kind in ("percentile", "bca"):
+        peer = stats.bootstrap((values,), np.mean, n_resamples=999, method=kind, confidence_level=0.9, rng=1)
+        ours = uncertainty.interval(values.mean(), peer.bootstrap_distribution, 0.9, kind=kind, jackknife=without)
+        np.testing.assert_allclose(ours, peer.confidence_interval, atol=1e-12)
+    plain = uncertainty.interval(values.mean(), peer.bootstrap_distribution, 0.9, kind="percentile")
+    assert ours[0] > plain[0]  # moved up, as a long upper tail demands
+    assert ours[1] > plain[1]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_jackknife_leaves_out_each_unit_once(grouped: bool) -> None:
+    labels, probabilities, mask = predictions(30, 4, 0.6)
+    labels[:, 0] = np.arange(30) == 7  # without its only positive, the class is undefined
+    mask[7, 0] = True
+    groups = np.array(list("cab"))[np.arange(30) % 3] if grouped else None
+    found = uncertainty.jackknife(labels, probabilities, mask, groups=groups)
+    for unit, name in enumerate("abc" if grouped else range(30)):
+        kept = groups != name if grouped else np.arange(30) != name
+        expected = multilabel.evaluate(labels[kept], probabilities[kept], mask[kept])
+        for metric, values in found.items():
+            assert values[unit] == pytest.approx(expected[metric], abs=1e-12), metric
+    assert len(found["map_masked"]) == (3 if grouped else 30)
+
+
+def test_jackknife_in_any_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = predictions(23, 3, 1.0)
+    whole = uncertainty.jackknife(*case, metrics=["map_masked"])
+    monkeypatch.setattr(uncertainty, "CHUNK", 23 * 5)
+    np.testing.assert_array_equal(
+        uncertainty.jackknife(*case, metrics=["map_masked"])["map_masked"], whole["map_masked"]
+    )
+
+
+def test_bca_of_a_score_equals_scipy_drawing_clips() -> None:
+    labels, probabilities, _ = predictions(80, 3, 1.0)
+
+    def score(clips: np.ndarray) -> float:
+        return sk.f1_score(labels[clips], probabilities[clips] >= 0.5, average="micro")
+
+    options = {"n_resamples": 999, "method": "BCa", "vectorized": False, "rng": 2}
+    peer = stats.bootstrap((np.arange(80),), score, **options).confidence_interval
+    ours = uncertainty.bootstrap(labels, probabilities, metrics=["f1_micro_unmasked"], replicates=2000, kind="bca")
+    np.testing.assert_allclose(ours["f1_micro_unmasked"], peer, atol=0.012)
+
+
+def test_bca_survives_replicates_all_on_one_side() -> None:
+    values, without = np.linspace(0.6, 0.7, 101), np.array([0.5, 0.5, 0.8])
+    for jackknife in (without, np.full(3, 0.5)):
+        low, high = uncertainty.interval(0.5, values, kind="bca", jackknife=jackknife)
+        assert (low, high) == (0.5, pytest.approx(0.61, abs=0.02))
+
+
+def test_few_groups_make_intervals_too_narrow_as_the_module_says() -> None:
+    generator = np.random.default_rng(5)
+    weights = np.concatenate(list(uncertainty.resample(10, 400, seed=0))) / 10
+    samples = generator.normal(0.5, 0.1, size=(1500, 10))
+    held = 0
+    for sample in samples:
+        low, high = uncertainty.interval(sample.mean(), weights @ sample)
+        held += low <= 0.5 <= high
+    assert held / 1500 == pytest.approx(0.9, abs=0.025)
+
+
+def test_unknown_kinds_and_a_missing_jackknife_are_refused() -> None:
+    with pytest.raises(ValueError, match="no interval 'normal'; choose from basic, percentile, bca"):
+        uncertainty.bootstrap([[1, 0]], [[0.2, 0.3]], kind="normal")
+    with pytest.raises(ValueError, match="left out"):
+        uncertainty.interval(0.5, np.array([0.4, 0.6]), kind="bca")

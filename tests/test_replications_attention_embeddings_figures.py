@@ -11,7 +11,7 @@ import pytest
 from helpers import CLASSES, assert_readable, draw, drawn_texts, write_trials
 from matplotlib.figure import Figure
 
-from harness.report import orderings
+from harness.studies import claims
 from harness.studies import study as studies
 from harness.studies.records import Record
 from harness.studies.study import Study
@@ -163,7 +163,7 @@ def test_what_has_no_record_has_no_figure(study: Study, records: list[Record]) -
 def test_tables_show_conditions_only_where_there_are_several(
     study: Study, records: list[Record], tmp_path: Path
 ) -> None:
-    assert [t.name for t in drawing.tables(study, records)] == ["arms_test", "orderings_test"]
+    assert [t.name for t in drawing.tables(study, records)] == ["arms_test"]
     more = write_trials(
         tmp_path, study, arms=["vggish_pp"], conditions=["group-norm"], seeds=SEEDS, sizes=(30, 60), select=METRIC
     )
@@ -175,17 +175,17 @@ def test_tables_show_conditions_only_where_there_are_several(
 
 def test_every_remark_of_the_paper_is_a_claim(study: Study) -> None:
     """Study 003, 6.1 and 6.2: the order of the representations, and instruments by name."""
-    claims = orderings.orders(study)
-    overall = {(str(c["above"]), str(c["below"])) for c in claims if "classes" not in c}
+    stated = claims.orders(study)
+    overall = {(*c.above, *c.below) for c in stated if not c.classes}
     chain = [("vggish_pp", "align"), ("vggish_norm", "align"), ("log_mel", "vggish_random")]
     chain += [("align", arm) for arm in ("textual", "den_add", "den_mul")]
     chain += [(arm, "log_mel") for arm in ("textual", "den_add", "den_mul")]
     assert overall > set(chain)
     by_arm: dict[str, list[str]] = {}
-    for c in claims:
-        if "classes" in c:
-            assert set(c["classes"]) <= set(CLASSES)
-            by_arm.setdefault(c["above"], []).extend(c["classes"])
+    for c in stated:
+        if c.classes:
+            assert set(c.classes) <= set(CLASSES)
+            by_arm.setdefault(*c.above, []).extend(c.classes)
     assert by_arm == {
         "vggish_norm": ["banjo", "clarinet", "drums", "mandolin", "trombone", "voice"],
         "log_mel": ["cymbals", "ukulele", "violin", "voice"],
@@ -193,10 +193,10 @@ def test_every_remark_of_the_paper_is_a_claim(study: Study) -> None:
         "den_mul": ["piano", "ukulele", "violin"],
         "den_add": ["cymbals", "drums"],
     }
-    assert all(re.match(r"(thesis of )?[16]", c["where"]) for c in claims)
+    assert all(re.match(r"(thesis of )?[16]", c.where) for c in stated)
 
 
 def test_a_contradiction_is_two_claims(study: Study) -> None:
-    pairs = [(c["above"], c["below"], c["relation"]) for c in orderings.orders(study) if "classes" not in c]
+    pairs = [(*c.above, *c.below, c.relation) for c in claims.orders(study) if not c.classes]
     assert ("log_mel", "vggish_random", "above") in pairs
     assert ("vggish_random", "log_mel", "at least") in pairs

@@ -63,10 +63,10 @@ def test_what_is_there_is_shown(study: Study, records: list[Record]) -> None:
     def names(some: list[Record]) -> list[str]:
         return [table.name for table in making.tables(study, some)]
 
-    everything = ["table_2", "splits_test", "arms_test", "notes_test", "orderings_test", "conditions_test"]
+    everything = ["table_2", "splits_test", "arms_test", "notes_test", "conditions_test"]
     assert names(records) == everything
     thesis = [r for r in records if r.condition == "paper"]
-    assert names(thesis) == ["table_2", "arms_test", "notes_test", "orderings_test"]
+    assert names(thesis) == ["table_2", "arms_test", "notes_test"]
     assert names([r for r in records if r.condition != "longer"]) == everything[:-1]
     assert names([r for r in thesis if r.arm == "svm_mfcc"])[0] == "table_2"  # with the thesis' values alone
 

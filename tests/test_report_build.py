@@ -1,6 +1,8 @@
 """A report shows what the study's own code offers, and clears away what its last page showed."""
 
 import io
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ import pytest
 from helpers import write_trials
 from rich.console import Console
 
+from harness.errors import RepriseError
 from harness.report import build, standard, style
 from harness.report.arm_table import arm_table
 from harness.studies import study as studies
@@ -45,7 +48,7 @@ def test_the_page_shows_what_the_studys_code_offers(study: Study, tmp_path: Path
     found = {p.name for p in out.iterdir() if p.is_file()}
     assert found == {
         "README.md", "arms_test.csv", "arms_test.md", "arms_test.tex",
-        "curve_f1_macro2_masked.png", "curve_f1_macro2_masked.pdf",
+        "curve_f1_macro2_masked.png", "curve_f1_macro2_masked.pdf", "verdicts.csv", "verdicts.md", "verdicts.tex",
     }  # fmt: skip
 
 
@@ -72,3 +75,68 @@ def test_the_first_study_shows_the_standard(tmp_path: Path) -> None:
     assert names == ["table_II", "table_IV", "masked_test", "conditions_test"]
     names = [table.name for table in standard.tables(study, [r for r in found if r.condition == "paper"])]
     assert names == ["table_II", "table_IV", "masked_test"]
+
+
+@pytest.fixture
+def asking(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """The study with a table and a figure that need the weights."""
+
+    def figures(study, records):
+        found = {"curve": (style.new_figure(1), "A curve [1]")}
+        if all((r.folder / "best.safetensors").exists() for r in records):
+            found = {"filters": (style.new_figure(1), "Filters"), **found}
+        return found
+
+    def explain(study, records, folder, *, jobs=None):
+        assert (records[0].folder / "best.safetensors").exists()
+        (folder / "player").mkdir(parents=True, exist_ok=True)
+        (folder / "player" / "index.html").write_text("")
+        table = arm_table(study, records, replicates=10)
+        return [replace(table, name="layers_test", title="Of layers"), replace(table, name="a_test", title="Of a")]
+
+    monkeypatch.setattr(study.code, "figures", figures)
+    monkeypatch.setattr(study.code, "explain", explain)
+    return study
+
+
+def test_the_page_can_be_made_again_from_what_is_kept(asking: Study, tmp_path: Path) -> None:
+    write_trials(tmp_path / "runs", asking, arms=["vggish_pp"], conditions=["paper"], seeds=2, sizes=(20, 20))
+    out = tmp_path / "out"
+    build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
+    before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+    assert (out / "records" / "vggish_pp@paper" / "seed-1" / "predictions.npz") in before
+    assert not list(out.rglob("*.safetensors"))
+    shutil.rmtree(tmp_path / "runs")
+    console = Console(file=io.StringIO(), width=200)
+    page = build.build(asking, out / "records", out, console=console)
+    assert "which have no weights: gallery, player" in console.file.getvalue()
+    text = page.read_text(encoding="utf-8")
+    assert text.index("### F1") < text.index("### Of layers") < text.index("### Of a") < text.index("## Filters")
+    assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
+
+
+def test_a_stale_number_does_not_survive_a_report_from_what_is_kept(asking: Study, tmp_path: Path) -> None:
+    write_trials(tmp_path / "runs", asking, arms=["vggish_pp"], conditions=["paper"], sizes=(20, 20))
+    out = tmp_path / "out"
+    build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
+    path = out / "arms_test.csv"
+    sound = path.read_text(encoding="utf-8")
+    path.write_text(sound.replace("0.", "0.9"))
+    (out / "README.md").write_text((out / "README.md").read_text().replace("0.", "0.9"))
+    build.build(asking, out / "records", out, console=Console(file=io.StringIO()))
+    assert path.read_text(encoding="utf-8") == sound
+    (out / "records" / "vggish_pp@paper" / "seed-0" / "predictions.npz").write_bytes(b"")
+    with pytest.raises(RepriseError, match="was changed after"):
+        build.build(asking, out / "records", out, console=Console(file=io.StringIO()))
+
+
+def test_tables_that_are_not_made_any_more_go(asking: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_trials(tmp_path / "runs", asking, arms=["vggish_pp"], conditions=["paper"], sizes=(20, 20))
+    out = tmp_path / "out"
+    build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
+    (out / "mine.md").write_text("Notes of mine")
+    monkeypatch.setattr(asking.code, "explain", lambda *arguments, **options: [])
+    page = build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
+    assert "Of layers" not in page.read_text(encoding="utf-8")
+    assert sorted(p.name for p in out.glob("*.md")) == ["README.md", "arms_test.md", "mine.md", "verdicts.md"]
+    assert not list(out.glob("layers_test.*"))

@@ -64,6 +64,9 @@ class Corpus:
         Whether it was rendered by us.
     ground_truth
         Folder with a pocket corpus's full labels and activity; None for a published one.
+    relevance
+        (n, c) float in [0, 1], how far those who were asked agreed on a class being present: a label is 1 from 0.5 on.
+        0.5 where nobody was asked; None where the corpus has no such numbers.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Corpus:
     facts: dict
     pocket: bool = False
     ground_truth: Path | None = None
+    relevance: np.ndarray | None = None
 
     @property
     def checksum(self) -> str:

@@ -70,7 +70,7 @@ def read(root: Path | str, name: str) -> Corpus:
     root = Path(root).absolute()
     classes = _classes(root)
     clips = _partitions(root)
-    labels, mask, facts = _labels(root, classes, clips["key"])
+    labels, mask, relevance, facts = _labels(root, classes, clips["key"])
     clips["path"] = [str(root / "audio" / key[:3] / f"{key}.ogg") for key in clips["key"]]
     clips = clips.join(_metadata(root, clips["key"]))
     truth = root / "ground_truth"
@@ -89,6 +89,7 @@ def read(root: Path | str, name: str) -> Corpus:
         facts=facts,
         pocket=truth.is_dir(),
         ground_truth=truth if truth.is_dir() else None,
+        relevance=relevance,
     )
 
 
@@ -208,7 +209,7 @@ def _partitions(root: Path) -> pd.DataFrame:
     return clips
 
 
-def _labels(root: Path, classes: tuple[str, ...], keys: pd.Series) -> tuple[np.ndarray, np.ndarray, dict]:
+def _labels(root: Path, classes: tuple[str, ...], keys: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
     shape = (len(keys), len(classes))
     repeated = 0
     table, arrays = (root / LABELS).is_file(), (root / ARRAYS).is_file()
@@ -232,7 +233,7 @@ def _labels(root: Path, classes: tuple[str, ...], keys: pd.Series) -> tuple[np.n
         "repeated_labels": repeated,
         "clips_without_label": int((~mask.any(axis=1)).sum()),
     }
-    return labels, mask, facts
+    return labels, mask, np.where(mask, relevance, 0.5), facts
 
 
 def _label_table(root: Path, classes: tuple[str, ...], keys: pd.Series) -> tuple[np.ndarray, np.ndarray, int]:

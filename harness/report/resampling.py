@@ -9,7 +9,7 @@ Where clips were cut into segments (`harness.corpora.segments`) clips are drawn,
 one clip are not independent of each other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -29,14 +29,22 @@ class Draws:
         For each arm, keys of the clips, or segments, that each of its trials was scored on.
     replicates
         Number of replicates.
+    units : callable
+        What is drawn whole: for keys, shape (n,), the names of what each belongs to, shape (n,).
     """
 
-    def __init__(self, sides: Sequence[Sequence[np.ndarray]], replicates: int) -> None:
+    def __init__(
+        self,
+        sides: Sequence[Sequence[np.ndarray]],
+        replicates: int,
+        units: Callable[[np.ndarray], np.ndarray] = clips_of,
+    ) -> None:
         self.replicates = replicates
+        self._units = units
         self._seeds: dict[tuple[str, ...], int] = {}
         self._pool: np.ndarray | None = None
         if any(len({tuple(keys.tolist()) for keys in side}) > 1 for side in sides):
-            self._pool = np.unique(clips_of(np.concatenate([keys for side in sides for keys in side])))
+            self._pool = np.unique(units(np.concatenate([keys for side in sides for keys in side])))
         else:
             for keys in chain(*sides):
                 self._seeds.setdefault(tuple(keys.tolist()), len(self._seeds))
@@ -55,11 +63,11 @@ class Draws:
             Some replicates at a time, always the same.
         """
         if self._pool is None:
-            codes, clips = pd.factorize(clips_of(keys))
+            codes, clips = pd.factorize(self._units(keys))
             for drawn in uncertainty.resample(len(clips), self.replicates, self._seeds[tuple(keys.tolist())]):
                 yield drawn if len(clips) == len(keys) else drawn[:, codes]
             return
-        places = np.searchsorted(self._pool, clips_of(keys))
+        places = np.searchsorted(self._pool, self._units(keys))
         for drawn in uncertainty.resample(len(self._pool), self.replicates, seed=0):
             yield drawn[:, places]
 

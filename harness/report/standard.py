@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from harness import corpora
-from harness.report import estimates, plots
+from harness.report import estimates, orderings, plots
 from harness.report.tables import condition_table, masked_table, score_table
 from harness.report.writers import Table
+from harness.studies import claims
 from harness.studies.records import Record
 from harness.studies.study import Study
 
@@ -34,7 +35,7 @@ def tables(study: Study, records: Sequence[Record]) -> list[Table]:
 
 
 def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, str]]:
-    """Labels, scores, training curves, and the best arm of each network by instrument.
+    """Labels, scores, orderings judged, training curves, and the best arm of each network by instrument.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
         ),
         "scores": (plots.scores(study, records), "Every arm with its interval, chance, and the paper's values"),
     }
+    if claims.orders(study) and any(r.condition == base for r in records):
+        found["orderings"] = (orderings.forest(study, records), "What the paper says of its arms, judged")
     for condition in estimates.conditions(study, records):
         suffix = "" if condition == base else f"_{condition}"
         title = study.condition(condition).title

@@ -21,6 +21,10 @@ from harness.storage import write_text
 MINUS, UNDEFINED = "\u2212", "\u2013"
 #: Estimates that a terminal of 100 columns holds side by side.
 SIDE_BY_SIDE = 2
+#: Groups of rows of a table with wrapped text that a page of LaTeX holds.
+MOST_GROUPS = 18
+#: Kinds of columns that hold words.
+TEXTS = ("text", "links")
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,19 @@ class Column:
     title
         Its head.
     kind
-        ``"text"``, ``"published"`` (a value as printed), ``"score"``, ``"estimate"`` or ``"difference"``.
+        ``"text"``, ``"published"`` (a value as printed), ``"score"``, ``"estimate"``, ``"difference"``, or
+        ``"points"``, a difference in hundredths.
     digits
         Decimals of a published value.
+    width
+        In LaTeX, as a share of the line: what is longer is wrapped; 0 for a column as wide as its text.
     """
 
     name: str
     title: str
     kind: str
     digits: int = 4
+    width: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,11 +93,31 @@ class Table:
 
 @dataclass(frozen=True)
 class Cell:
-    """A formatted entry: its text, whether it is the best of its kind, and whether it proves nothing."""
+    """A formatted entry: its text, whether it is the best of its kind, whether it proves nothing, and what it links to.
+
+    Of several links each word of the text is one.
+    """
 
     text: str
     best: bool = False
     doubtful: bool = False
+    links: tuple[str, ...] = ()
+
+
+def in_points(difference: float) -> str:
+    """A difference of scores in hundredths.
+
+    Parameters
+    ----------
+    difference
+        For instance 0.0123.
+
+    Returns
+    -------
+    str
+        For instance ``"+1.2"``; what rounds to 0 is ``"+0.0"``.
+    """
+    return f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", MINUS)
 
 
 def to_csv(table: Table) -> str:
@@ -123,6 +151,22 @@ def to_csv(table: Table) -> str:
     return frame.assign(**context).to_csv(index=False, float_format="%.6f", lineterminator="\n")
 
 
+def escape_markdown(text: str) -> str:
+    """A text that Markdown shows as it is.
+
+    Parameters
+    ----------
+    text
+        Any.
+
+    Returns
+    -------
+    str
+        With a backslash before each sign that means something.
+    """
+    return "".join("\\" + c if c in r"\|*_`<>~" else c for c in text)
+
+
 def to_markdown(table: Table) -> str:
     """For a README: a heading, the table, the caption.
 
@@ -136,16 +180,17 @@ def to_markdown(table: Table) -> str:
     str
         GitHub-flavoured Markdown; best scores in bold.
     """
-
-    def escape(text: str) -> str:
-        return "".join("\\" + c if c in r"\|*_`<>~" else c for c in text)
+    escape = escape_markdown
 
     def dress(cell: Cell) -> str:
+        if cell.links:
+            words = zip(cell.text.split(), cell.links, strict=True)
+            return " ".join(f"[{escape(word)}]({link})" for word, link in words)
         text = escape(cell.text) + ("°" if cell.doubtful else "")
         return f"**{text}**" if cell.best else text
 
     head = [escape(column.title) for column in table.columns]
-    rule = ["---" if column.kind == "text" else "---:" for column in table.columns]
+    rule = ["---" if column.kind in TEXTS else "---:" for column in table.columns]
     body = [[dress(cell) for cell in row] for group in _cells(table) for row in group]
     lines = ["| " + " | ".join(row) + " |" for row in [head, rule, *body]]
     caption = escape(f"{table.caption} {table.notes}".replace("*: best", "Bold: best"))
@@ -153,7 +198,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A floating table for a paper; needs the package booktabs.
+    """A floating table for a paper, or, of one with many rows, several; needs the package booktabs.
 
     Parameters
     ----------
@@ -163,7 +208,8 @@ def to_latex(table: Table) -> str:
     Returns
     -------
     str
-        A ``table`` environment; best scores in bold.
+        A ``table`` environment, or one that spans two columns (``table*``) where columns have a width; best scores in
+        bold. Links are left out.
     """
     special = {c: "\\" + c for c in "&%$#_{}"} | {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
@@ -179,27 +225,34 @@ def to_latex(table: Table) -> str:
         return rf"\textbf{{{text}}}" if cell.best else text
 
     caption = escape(f"{table.title}. {table.caption} {table.notes}".replace("*: best", "Bold: best"))
-    groups = [[" & ".join(map(dress, row)) + r" \\" for row in group] for group in _cells(table)]
-    body = "\n\\addlinespace\n".join("\n".join(rows) for rows in groups)
-    return "\n".join(
-        [
-            r"\begin{table}",
+    shown = [i for i, column in enumerate(table.columns) if column.kind != "links"]
+    columns = [table.columns[i] for i in shown]
+    wide = "*" if any(column.width for column in columns) else ""
+    form = "".join(rf"p{{{c.width:g}\linewidth}}" if c.width else "l" if c.kind in TEXTS else "r" for c in columns)
+    groups = [[" & ".join(dress(row[i]) for i in shown) + r" \\" for row in group] for group in _cells(table)]
+    parts = [groups[start : start + MOST_GROUPS] for start in range(0, len(groups), MOST_GROUPS)] if wide else [groups]
+    label = f"tab:{table.name.replace('_', '-')}"
+    lines = []
+    for number, part in enumerate(parts):
+        body = "\n\\addlinespace\n".join("\n".join(rows) for rows in part)
+        lines += [
+            rf"\begin{{table{wide}}}",
             r"\centering",
             r"\scriptsize",
             r"\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{table.name.replace('_', '-')}}}",
-            rf"\begin{{tabular}}{{{''.join('l' if c.kind == 'text' else 'r' for c in table.columns)}}}",
+            rf"\caption{{{caption if number == 0 else escape(f'{table.title} (continued).')}}}",
+            rf"\label{{{label}{f'-{number + 1}' if number else ''}}}",
+            rf"\begin{{tabular}}{{{form}}}",
             r"\toprule",
-            " & ".join(escape(c.title) for c in table.columns) + r" \\",
+            " & ".join(escape(c.title) for c in columns) + r" \\",
             r"\midrule",
             body,
             r"\bottomrule",
             r"\end{tabular}",
-            r"\end{table}",
+            rf"\end{{table{wide}}}",
             "",
         ]
-    )
+    return "\n".join(lines)
 
 
 def to_terminal(table: Table) -> Group:
@@ -262,8 +315,8 @@ def _rich(table: Table, shown: Sequence[int]) -> RichTable:
         words = " ".join([column.title, *(group[0][i].text for group in groups)]).split()
         rich.add_column(
             column.title.replace(": ", ":\n").replace(" (", "\n("),
-            justify="left" if column.kind == "text" else "right",
-            no_wrap=column.kind != "text" or column.name == "metric_title",  # one line per score
+            justify="left" if column.kind in TEXTS else "right",
+            no_wrap=column.kind not in TEXTS or column.name == "metric_title",  # one line per score
             min_width=max(map(len, words)),
         )
     sections = table.frame.groupby(list(table.group), sort=False)[table.section].first().tolist()
@@ -272,7 +325,7 @@ def _rich(table: Table, shown: Sequence[int]) -> RichTable:
         for i in shown:
             lines = []
             for cell in (line[i] for line in group):
-                if table.columns[i].kind == "text":
+                if table.columns[i].kind in TEXTS:
                     lines += [Text(cell.text)] if cell.text else []
                     continue
                 value, space, rest = cell.text.partition(" ")
@@ -318,6 +371,9 @@ def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
         return Cell(UNDEFINED)
     if column.kind == "text":
         return Cell(str(value))
+    if column.kind == "links":
+        paths = tuple(value.split())
+        return Cell(" ".join(path.rpartition("/")[2] for path in paths), links=paths)
     if column.kind == "published":
         return Cell(f"{value:.{column.digits}f}", best)
     if column.kind == "score":
@@ -326,6 +382,9 @@ def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
     if column.kind == "difference":
         text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", MINUS)
         return Cell(text, doubtful=bool(low <= 0 <= high))
+    if column.kind == "points":
+        ends = "" if pd.isna(low) else f" [{in_points(low)}, {in_points(high)}]"
+        return Cell(in_points(value) + ends, doubtful=bool(low <= 0 <= high))
     if pd.isna(low):
         return Cell(f"{value:.3f}", best)
     better = high < row["chance"] if lower_is_better(row["metric"]) else low > row["chance"]

@@ -32,7 +32,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     -------
     dict
         ``packages``, ``git`` (commit, or null outside a checkout, and whether the tree was clean), ``python``, ``os``,
-        ``cpu``, ``threads``, ``device``, ``gpu``.
+        ``cpu``, ``simd`` (the widest instructions that PyTorch uses), ``threads``, ``device``, ``gpu``.
     """
     return {
         "reprise": harness.__version__,
@@ -41,6 +41,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "os": platform.platform(),
         "cpu": _cpu(),
+        "simd": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": device.type,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,

@@ -1,7 +1,8 @@
 """What a trial leaves behind: per-clip predictions, scores, and all that made them.
 
 A trial's folder holds ``record.json``, ``predictions.npz``, ``history.jsonl`` and ``best.safetensors``. The record
-carries the SHA-256 of the other files and of itself, so that a single changed byte shows.
+carries the SHA-256 of the other files and of itself, so that a single changed byte shows. With the results of a study
+all but the weights are kept (`harness.studies.kept`).
 """
 
 import json
@@ -20,6 +21,10 @@ from harness.metrics import multiclass, multilabel
 from harness.storage import atomic_path, fingerprint, json_text, sha256_of, write_json
 
 PARTS = ("valid", "test")
+#: Folder of a study's results under which trials are kept, without their weights.
+KEPT = "records"
+#: How the name of a file of weights ends.
+WEIGHTS = ".safetensors"
 #: What scores a record, by its task.
 TASKS: dict[str, ModuleType] = {"multilabel": multilabel, "multiclass": multiclass}
 
@@ -259,8 +264,8 @@ def find_records(folder: Path) -> list[Record]:
     return [read_record(path.parent) for path in sorted(folder.rglob("record.json"))]
 
 
-def verify(folder: Path) -> Record:
-    """Check a trial's files against its record and compute its metrics again.
+def is_kept(folder: Path) -> bool:
+    """Whether a trial's folder lies under the results of its study: then its weights need not be there.
 
     Parameters
     ----------
@@ -269,13 +274,28 @@ def verify(folder: Path) -> Record:
 
     Returns
     -------
+    bool
+    """
+    return folder.absolute().parents[1].name == KEPT
+
+
+def intact(folder: Path) -> Record:
+    """Check a trial's files against its record.
+
+    Parameters
+    ----------
+    folder
+        The trial's; of one that `is_kept` weights may be absent.
+
+    Returns
+    -------
     Record
-        The record, found sound.
+        The record, as it was written.
 
     Raises
     ------
     RepriseError
-        A file is missing or differs by even one byte, or a metric does not come out as recorded.
+        A file is missing or differs by even one byte.
     """
     record = read_record(folder)
     data = dict(record.data)
@@ -288,19 +308,61 @@ def verify(folder: Path) -> Record:
         raise RepriseError(f"{folder / 'record.json'} was changed after it was written; run the trial again")
     for name, checksum in data["files"].items():
         path = folder / name
+        if not path.exists() and name.endswith(WEIGHTS) and is_kept(folder):
+            continue
         if not path.exists():
             raise RepriseError(f"{path} is missing; run the trial again")
         if sha256_of(path) != checksum:
             raise RepriseError(f"{path} was changed after the record was written; run the trial again")
-    recomputed = scores(record)
-    for part, expected in data["metrics"].items():
-        for metric in expected:
-            value = recomputed.get(part, {}).get(metric)
-            if not _close(expected[metric], value):
-                raise RepriseError(
-                    f"{folder}: {metric} on {part} is recorded as {expected[metric]} but comes out as {value}: "
-                    "the record or the metrics have changed since; run the trial again"
-                )
+    return record
+
+
+def rescored(record: Record) -> list[tuple[str, str, Any, Any]]:
+    """Metrics that do not come out of the stored predictions as recorded.
+
+    Parameters
+    ----------
+    record
+        Any.
+
+    Returns
+    -------
+    list of (str, str, Any, Any)
+        Part, metric, what is recorded, and what comes out (None where there is no such metric any more).
+    """
+    now = scores(record)
+    return [
+        (part, metric, value, now.get(part, {}).get(metric))
+        for part, expected in record.data["metrics"].items()
+        for metric, value in expected.items()
+        if not _close(value, now.get(part, {}).get(metric))
+    ]
+
+
+def verify(folder: Path) -> Record:
+    """Check a trial's files against its record and compute its metrics again.
+
+    Parameters
+    ----------
+    folder
+        The trial's; of one that `is_kept` weights may be absent.
+
+    Returns
+    -------
+    Record
+        The record, found sound.
+
+    Raises
+    ------
+    RepriseError
+        A file is missing or differs by even one byte, or a metric does not come out as recorded.
+    """
+    record = intact(folder)
+    for part, metric, expected, value in rescored(record):
+        raise RepriseError(
+            f"{folder}: {metric} on {part} is recorded as {expected} but comes out as {value}: "
+            "the record or the metrics have changed since; run the trial again"
+        )
     return record
 
 

@@ -105,7 +105,8 @@ class Study:
     tables
         By the paper's number: title, network, split and where it stands.
     published
-        One dict per printed value: table, arm, split, metric, value.
+        One dict per printed value: table, arm, split, metric, value, and where it is stated the margin within which a
+        score of ours replicates it, and why that one.
     task
         ``"multilabel"`` or ``"multiclass"``: which metrics score it.
     metric
@@ -261,6 +262,7 @@ def load(name: str) -> Study:
                     "split": data["table"][entry["table"]]["split"],
                     "metric": metric,
                     "value": value,
+                    **_margin((entry, data["table"][entry["table"]], published), metric),
                 }
                 for entry in published["values"]
                 for metric, value in zip(published["metrics"], entry["scores"], strict=True)
@@ -277,6 +279,18 @@ def load(name: str) -> Study:
     for row in study.published:
         study.arm(row["arm"])
     return study
+
+
+def _margin(layers: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    """The margin of a printed value: the first of these that states one does so for all metrics, or for each."""
+    for layer in layers:
+        if "margin" in layer:
+            stated = layer["margin"]
+            return {
+                "margin": stated[metric] if isinstance(stated, Mapping) else stated,
+                "margin_why": layer["margin_why"],
+            }
+    return {}
 
 
 def _condition(name: str, data: Mapping[str, Any]) -> Condition:

@@ -84,7 +84,7 @@ class Trial:
         path = self.folder / "trial.json"
         begun = any((self.folder / name).exists() for name in ("record.json", "checkpoint.pt"))
         if begun and path.exists():
-            theirs, ours = _flat(records.read_json(path)), _flat(self.identity())
+            theirs, ours = flat(records.read_json(path)), flat(self.identity())
             if different := sorted(k for k in {**theirs, **ours} if theirs.get(k) != ours.get(k)):
                 changes = ", ".join(f"{k}: {theirs.get(k)!r}, now {ours.get(k)!r}" for k in different)
                 raise RepriseError(
@@ -296,11 +296,24 @@ def _write(trial: Trial, outcome: Outcome) -> None:
         checkpoint.unlink()
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys."""
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one.
+
+    Parameters
+    ----------
+    value
+        A table, or an entry of one.
+    prefix
+        The entry's name.
+
+    Returns
+    -------
+    dict
+        With dotted names.
+    """
     if not isinstance(value, Mapping):
         return {prefix: value}
-    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}".lstrip(".")).items()}
+    return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}".lstrip(".")).items()}
 
 
 class Clock:

@@ -428,4 +428,9 @@ def load_learned(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
 
 def read_learned(path: Path) -> dict[str, torch.Tensor]:
     """Read what `fit` wrote as ``best.safetensors``."""
+    if not path.exists():
+        raise RepriseError(
+            f"the weights {path} are not here (records kept with results have none); "
+            "give the trial's own folder under runs/, or run it again"
+        )
     return load_safetensors(path.read_bytes())

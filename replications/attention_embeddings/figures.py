@@ -18,6 +18,7 @@ from harness.report.estimates import METRIC_TITLES
 from harness.report.style import CHANCE, HATCHES, LINES, MARKERS, SMALL, new_figure, palette, style, write_foot
 from harness.report.tables import condition_table
 from harness.report.writers import Table
+from harness.studies import claims
 from harness.studies.records import Record
 from harness.studies.study import Study
 
@@ -37,7 +38,7 @@ TRAIN, VALID = palette(2)
 
 
 def tables(study: Study, records: Sequence[Record]) -> list[Table]:
-    """Every arm with its spread over seeds, the claimed orderings, and what the conditions are worth.
+    """Every arm with its spread over seeds, and what the conditions are worth.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def tables(study: Study, records: Sequence[Record]) -> list[Table]:
     list of Table
         The last only where there is more than one condition.
     """
-    shown = [arm_table(study, records), orderings.table(study, records)]
+    shown = [arm_table(study, records)]
     if len({r.condition for r in records}) > 1:
         shown.append(condition_table(study, records, arms=("arm_title", "Arm")))
     return shown
@@ -81,7 +82,7 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
         for name, (arms, text) in of_instruments.items()
         if trained & set(arms)
     }
-    if orderings.orders(study) and records:
+    if claims.orders(study) and records:
         found["orderings"] = (orderings.forest(study, records), "What the paper says of its arms, judged")
     if pretrainings(records):
         found["pretraining_curves"] = (pretraining_curves(study, records), "First stage: losses of the pre-trainings")

@@ -12,6 +12,7 @@ from harness import features
 from harness.report import estimates, orderings
 from harness.report.confusion_matrix import confusion_matrix
 from harness.report.style import CHANCE, LINES, MARKERS, new_figure, palette, style, write_foot
+from harness.studies import claims
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
 from replications.gtzan_cam.filter_figures import first_layer, kernels_of_first_layer, mask_templates
@@ -67,7 +68,7 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
         found["confusion"] = (figure, f"What {arm.title}, the best net {titled(study, headline)}, takes each genre for")
     if len(kernel_arms(study, records)) > 1:
         found["kernels"] = (kernels(study, records), "Accuracy by the kernel's shape")
-    if of_first and orderings.orders(study):
+    if of_first and claims.orders(study):
         figure = orderings.forest(study, of_first)
         width, height = figure.get_size_inches()
         figure.set_size_inches(width, height + 0.4)  # few claims over a long foot

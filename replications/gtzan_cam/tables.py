@@ -5,18 +5,16 @@ segments.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from harness.report import estimates, orderings
+from harness.report import estimates
 from harness.report.writers import MINUS, UNDEFINED, Column, Table
 from harness.studies.records import Record
 from harness.studies.study import Study
 from replications.gtzan_cam.kernels import kernel_arms, kernel_table
 from replications.gtzan_cam.trials import (
-    CLIPS_ARE_TRACKS,
     PARTS,
     deviation,
     found_conditions,
@@ -31,7 +29,7 @@ from replications.gtzan_cam.trials import (
 
 
 def tables(study: Study, records: Sequence[Record]) -> list[Table]:
-    """The result line, the leak, the kernels, and the write-up's orderings.
+    """The result line, the leak, and the kernels.
 
     Parameters
     ----------
@@ -53,9 +51,6 @@ def tables(study: Study, records: Sequence[Record]) -> list[Table]:
         shown.append(kernel_table(study, records))
     if as_released:
         shown.append(released_table(study, as_released))
-    if orderings.orders(study) and any(r.condition == study.conditions[0].name for r in records):
-        table = orderings.table(study, records)
-        shown.append(replace(table, caption=f"{table.caption} {CLIPS_ARE_TRACKS}"))
     return shown
 
 

@@ -72,8 +72,10 @@ def answers(record: Record) -> Answers | None:
     Returns
     -------
     Answers or None
-        None where there are not at least two excerpts of either.
+        None where there are not at least two excerpts of either, or the network's weights were not kept.
     """
+    if not (record.folder / "best.safetensors").exists():
+        return None
     return _answers(record.folder, record.data["checksum"])
 
 

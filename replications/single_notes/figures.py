@@ -16,6 +16,7 @@ from harness.features import FrontEnd
 from harness.report import estimates, orderings, plots
 from harness.report.confusion_matrix import confusion_matrix
 from harness.report.style import LINES, MARKERS, SMALL, new_figure, palette, style, write_foot
+from harness.studies import claims
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
 from replications.single_notes.tables import SPLITS, best_of_each_kind, tables
@@ -69,7 +70,7 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
             confusion_matrix(study, of_thesis, arm),
             f"What {study.arm(arm).title} takes each instrument for",
         )
-    if of_thesis and orderings.orders(study):
+    if of_thesis and claims.orders(study):
         found["orderings"] = (orderings.forest(study, of_thesis), "What the thesis says of its set-ups, judged")
     return found
 

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from harness import corpora
 from harness.corpora import Corpus
 from harness.metrics import multiclass, uncertainty
-from harness.report import estimates, orderings
+from harness.report import estimates
 from harness.report.arm_table import arm_table
 from harness.report.estimates import METRIC_TITLES
 from harness.report.tables import condition_table
@@ -29,7 +29,7 @@ REGISTERS = ("low", "middle", "high")
 
 
 def tables(study: Study, records: Sequence[Record]) -> list[Table]:
-    """Table 2, all arms, the three splits, registers and dynamics, the thesis' future work, its orderings.
+    """Table 2, all arms, the three splits, registers and dynamics, the thesis' future work.
 
     Parameters
     ----------
@@ -45,8 +45,6 @@ def tables(study: Study, records: Sequence[Record]) -> list[Table]:
     shown = []
     if any(r.condition == base for r in records):
         shown += [table_2(study, records), arm_table(study, records), note_table(study, records)]
-        if orderings.orders(study):
-            shown.append(orderings.table(study, records))
     if len({r.condition for r in records} & {base, *SPLITS}) > 1:
         shown.insert(1, split_table(study, records))
     others = [r for r in records if r.condition not in SPLITS]
