@@ -246,6 +246,7 @@ def run(
     report: Annotated[bool, typer.Option(help="Write tables, plots and the gallery at the end.")] = True,
 ) -> None:
     """Play a study again: train its arms, and end with the paper's tables beside ours."""
+    from harness.report import summary
     from harness.report.build import build as build_report
     from harness.studies import executor
 
@@ -276,6 +277,7 @@ def run(
     if report:
         for folder in dict.fromkeys(t.folder.parents[1] for t in trials):
             build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
+            summary.write(out)
 
 
 def _weights(given: list[str], defaults: Mapping[str, str]) -> str | dict[str, str]:
@@ -312,11 +314,25 @@ def report(
     study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all that have records.")] = None,
     runs: RunsOption = Path("runs"),
     out: OutOption = Path("results"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: name every number that the kept records give otherwise.")
+    ] = False,
     jobs: JobsOption = None,
 ) -> None:
-    """Write tables, plots and galleries again from the records, or from those kept with them; never trains."""
+    """Write tables, verdicts, plots and galleries from the records, or from those kept with them; never trains."""
+    from harness.report import summary
     from harness.report.build import build as build_report
+    from harness.report.stale import stale
 
+    if check:
+        if study:
+            raise RepriseError("--check is of all results at once; leave the studies out")
+        for line in (found := stale(out, jobs=jobs)):
+            print(line)
+        if found:
+            raise RepriseError(f"{len(found)} places in {out} are not what the records give; run `reprise report`")
+        print(f"{out}: every table and page is what the kept records give")
+        return
     found = False
     for name in study or studies.names():
         chosen = studies.load(name)
@@ -325,6 +341,7 @@ def report(
             build_report(chosen, folder, out / chosen.name / place, console=console, jobs=jobs)
     if not found:
         raise _nothing_finished(runs, out)
+    print(f"All studies at a glance: {summary.write(out)}")
 
 
 def _finished(study: str, runs: Path, out: Path) -> dict[str, Path]:
@@ -360,6 +377,7 @@ def regression(
     import contextlib
     import tempfile
 
+    from harness.report import summary
     from harness.report.build import build as build_report
     from harness.studies import records
     from harness.studies import regression as guard
@@ -393,6 +411,7 @@ def regression(
                 if (chosen.name, folder.name.removesuffix("-pocket")) not in other:
                     continue
                 build_report(chosen, trials, folder, console=console, jobs=jobs, reason=accept)
+            summary.write(out)
         elif wrong:
             raise RepriseError(
                 f"{len(wrong)} of {len(found)} arms are not as kept (see the table); mend what did it, "
@@ -457,6 +476,40 @@ def traps(
             paths = switched.write(chosen, survey, out / chosen.name / place / "traps")
         console.print(writers.to_terminal(switched.table(chosen, survey)))
         console.print(f"Table and plot are in {paths[0].parent}.", soft_wrap=True)
+
+
+@app.command()
+def figures(
+    study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all whose records are kept.")] = None,
+    results: Annotated[
+        Path, typer.Option("--results", help="Folder of the results that records are kept with.", file_okay=False)
+    ] = Path("results"),
+    out: Annotated[Path, typer.Option("--out", help="Folder of the figures and tables.", file_okay=False)] = Path(
+        "figures"
+    ),
+) -> None:
+    """Make all figures and tables for a two-column paper, PDF and LaTeX, from the kept records alone."""
+    from harness.corpora import registry
+    from harness.report import paper
+    from harness.studies import kept, records
+
+    chosen_ones = list(map(studies.load, study or studies.names()))
+    kept_of = {chosen.name: kept.folders(chosen.name, results) for chosen in chosen_ones}
+    missing = [name for name, folders in kept_of.items() if not folders]
+    if missing and (study or len(missing) == len(kept_of)):
+        raise RepriseError(f"nothing is kept under {results} of {', '.join(missing)}; `reprise run STUDY` keeps it")
+    for chosen in chosen_ones:
+        readable = []
+        for folder in kept_of[chosen.name]:
+            if absent := registry.absent(records.find_records(folder / records.KEPT)[0].data["corpus"]):
+                print(f"{chosen.name}/{folder.name}: left out, as {absent}")
+            else:
+                readable.append(folder)
+        with console.status(f"{chosen.name}: drawing"):
+            found = paper.write(chosen, readable, out / chosen.name)
+        for shown in found:
+            left = f"; left out, as these take the networks: {', '.join(shown.left_out)}" if shown.left_out else ""
+            print(f"{out / chosen.name / shown.place}: {len(shown.figures)} figures, {len(shown.tables)} tables{left}")
 
 
 @app.command()

@@ -44,7 +44,10 @@ def fails(*arguments: str | Path) -> str:
                 *("--jobs", "--weights", "--skip-bad", "--runs", "--out", "--no-report"),
             ],
         ),
-        (["report", "--help"], ["--runs", "--out", "never trains"]),
+        (["report", "--help"], ["--runs", "--out", "--check", "never trains"]),
+        (["visualise", "--help"], ["--layers", "--filters", "--seconds", "--fps", "--format", "--out"]),
+        (["traps", "--help"], ["--arm", "--runs", "--out"]),
+        (["figures", "--help"], ["--results", "--out"]),
         (["regression", "--help"], ["--seeds", "--accept", "--runs", "--out", "--jobs", "clip by clip"]),
         (["verify", "--help"], ["metrics again from the predictions"]),
     ],
@@ -312,6 +315,22 @@ def test_the_report_can_be_written_again_from_what_is_kept(played: Played, pocke
         assert (out / path.relative_to(played.out)).read_bytes() == path.read_bytes(), path
     verified = reprise("verify", out)
     assert verified.output.count("sound without its weights: ") == 2
+
+
+def test_a_stale_number_is_named(played: Played, pocket, tmp_path):
+    out = Path(shutil.copytree(played.out, tmp_path / "results"))
+    result = reprise("report", "--check", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"{out}: every table and page is what the kept records give" in result.output
+    (table,) = out.rglob("table_III.csv")
+    lines = table.read_text().splitlines()
+    column = lines[0].split(",").index("ours_paper")
+    cells = lines[1].split(",")
+    cells[column] = "0.987654"
+    table.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
+    assert "1 places in" in fails("report", "--check", "--out", out)
+    assert "table_III.csv" in reprise("report", "--check", "--out", out).output
+    assert "0.987654" in table.read_text()  # nothing was written
 
 
 def test_the_report_can_be_written_again_and_has_the_same_numbers(played: Played, pocket, tmp_path):

@@ -75,3 +75,11 @@ def test_every_entry_is_complete():
                 assert archive.md5 is None or len(archive.md5) == 32
         else:
             assert name.startswith("pocket-") != bool(entry.obtain)
+
+
+def test_only_a_published_corpus_can_be_absent(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRISE_DATA", str(tmp_path))
+    assert registry.absent("pocket-openmic-60") == ""
+    assert registry.absent("openmic-2018") == f"openmic-2018 is not in {tmp_path / 'openmic-2018'}"
+    make_tree(tmp_path / "openmic-2018")
+    assert registry.absent("openmic-2018") == ""

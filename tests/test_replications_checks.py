@@ -13,7 +13,7 @@ from helpers import CLASSES, write_trials
 
 from harness import corpora
 from harness.corpora import irmas
-from harness.report import contrasts
+from harness.report import resampling
 from harness.storage import write_text
 from harness.studies import study as studies
 from harness.studies.records import Record
@@ -301,8 +301,8 @@ def test_objectives_that_differ_by_instrument_are_told(tmp_path: Path, uneven: b
 
 
 def test_a_part_of_a_song_is_drawn_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What checks say of units is what contrasts draw by."""
+    """What checks say of units is what replicates draw by."""
     clips = pd.DataFrame({"key": ["a", "b", "c"], "group": ["song", "song", None]})
     monkeypatch.setattr(corpora, "load", lambda name: SimpleNamespace(clips=clips))
-    title, units = contrasts._units(IRMAS, [SimpleNamespace(data={"corpus": "pocket-irmas"})])
+    title, units = resampling.units_of(IRMAS, [SimpleNamespace(data={"corpus": "pocket-irmas"})])
     assert (title, units(np.array(["c", "a", "b", "new"])).tolist()) == ("songs", ["c", "song", "song", "new"])

@@ -21,7 +21,7 @@ from harness import corpora
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.metrics import uncertainty
-from harness.report import estimates, replay, switches, traps, writers
+from harness.report import estimates, replay, resampling, switches, traps, writers
 from harness.report.replay import Part, Switch, Trials
 from harness.report.resampling import Draws, distribution
 from harness.studies import study as studies
@@ -485,9 +485,9 @@ def test_what_belongs_together_is_drawn_whole(notes: list[Record], monkeypatch: 
 
 def test_without_the_corpus_clips_are_drawn(notes: list[Record]) -> None:
     elsewhere = [dataclasses.replace(r, data={**r.data, "corpus": "philharmonia"}) for r in notes]
-    assert replay.units_of(NOTES, elsewhere) == ("clips", clips_of)
-    assert replay.units_of(GENRES, notes) == ("tracks", clips_of)  # a name for clips
-    assert replay.units_of(UNFREEZING, notes) == ("clips", clips_of)
+    assert resampling.units_of(NOTES, elsewhere) == ("clips", clips_of)
+    assert resampling.units_of(GENRES, notes) == ("tracks", clips_of)  # a name for clips
+    assert resampling.units_of(UNFREEZING, notes) == ("clips", clips_of)
 
 
 @pytest.fixture(scope="module")

@@ -193,11 +193,11 @@ def test_the_table_says_it_all(records: list[Record], tmp_path: Path) -> None:
 
 
 def test_a_long_table_is_several_in_latex(records: list[Record], tmp_path: Path) -> None:
-    many = [{"kind": "not judged", "where": "8", "text": f"Claim {n}", "why": "taste"} for n in range(40)]
+    many = [{"kind": "not judged", "where": "8", "text": f"Claim {n}", "why": "taste"} for n in range(90)]
     latex = tables.to_latex(verdicts.table(study_with(*many), records, tmp_path, replicates=20))
-    assert latex.count(r"\begin{table*}") == latex.count(r"\end{table*}") == 3
+    assert latex.count(r"\begin{table*}") == latex.count(r"\end{table*}") > 1
     assert latex.count("Corpus openmic-2018") == 1
-    assert sum(latex.count(f"Claim {n} &") for n in range(40)) == 40
+    assert sum(latex.count(f"Claim {n} &") for n in range(90)) == 90
 
 
 def test_the_tally_counts_in_a_settled_order() -> None:

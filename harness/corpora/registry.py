@@ -159,6 +159,30 @@ def find(name: str) -> tuple[Entry, int | None]:
     )
 
 
+def absent(name: str) -> str:
+    """Why a corpus cannot be read.
+
+    Parameters
+    ----------
+    name
+        As for `find`.
+
+    Returns
+    -------
+    str
+        That a published corpus is not here; empty for one that is, and for a pocket corpus, which is rendered.
+
+    Raises
+    ------
+    RepriseError
+        There is no such corpus.
+    """
+    entry, size = find(name)
+    folder = entry.folder(None, size)
+    published = not name.startswith("pocket-")
+    return f"{name} is not in {folder}" if published and entry.missing(folder) else ""
+
+
 def load(name: str, root: Path | str | None = None, *, jobs: int | None = None) -> Corpus:
     """Read a corpus; a pocket corpus that is not there yet is rendered first.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import RepriseError
-from harness.report import estimates
+from harness.report import estimates, ties
 from harness.report.estimates import METRIC_TITLES
 from harness.report.writers import UNDEFINED, Column, Table
 from harness.studies.records import Record, scoring
@@ -41,7 +41,7 @@ def arm_table(
     digits
         Decimals of the printed values.
     replicates, level
-        Of the bootstrap over clips.
+        Of the bootstrap over clips, and of the letters of tied arms (`harness.report.ties`).
 
     Returns
     -------
@@ -59,6 +59,7 @@ def arm_table(
     if not records:
         raise RepriseError(f"no arm of {study.name} has a record under {condition!r}; run it first")
     printed = {p["arm"]: p for p in study.published if (p["split"], p["metric"]) == (part, metric)}
+    tied = ties.ties(study, records, (metric,), part, replicates=replicates, level=level)
     rows = []
     for arm in study.arms:
         of_arm = estimates.select(records, arm.name, condition)
@@ -86,6 +87,7 @@ def arm_table(
                 "ours_high": found.high,
                 "deviation": deviation,
                 "spread_title": f"{UNDEFINED if deviation is None else format(deviation, '.3f')} ({len(of_arm)})",
+                **tied.columns(metric, arm.name),
                 **estimates.mean_scores(of_arm, part, beside),
                 "constant": scoring(of_arm[0].data).chance(p.labels, p.mask)[metric],
                 "chance": found.chance,
@@ -102,6 +104,8 @@ def arm_table(
         f"*: best arm; °: {estimates.not_above_chance([metric])}"
         + (f": {estimates.CHANCE_IN_WORDS[metric]}." if metric in estimates.CHANCE_IN_WORDS else "."),
     ]
+    if tied.caption:
+        caption.append(tied.caption)
     if guessed:
         constant = next(row["constant"] for row in rows if "constant" in row)
         caption.append(f"A constant answer, of each class the more frequent, scores {constant:.4f}.")
@@ -114,6 +118,7 @@ def arm_table(
         *([Column("published", "Printed", "published", digits)] if printed else []),
         Column("ours", METRIC_TITLES[metric], "estimate"),
         Column("spread_title", "SD (seeds)", "text"),
+        *([ties.COLUMN] if tied.letters else []),
         *(Column(name, METRIC_TITLES[name], "score") for name in beside),
         Column("chance", "Chance", "score"),
     ]

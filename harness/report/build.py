@@ -145,6 +145,8 @@ def _page(
         lines += [f"**[Gallery](gallery/index.html)**: clips with their class activation maps, to see{sound}.", ""]
     if (out / "player" / "index.html").exists():
         lines += ["**[Player](player/index.html)**: a clip, and what every filter answers while it plays.", ""]
+    if (out / "traps" / "traps.md").exists():
+        lines += ["**[Traps](traps/traps.md)**: what choices of protocol are worth on these very predictions.", ""]
     if (out / "animation.webp").exists():
         lines += ["![A network listening, filter by filter](animation.webp)", ""]
     for section in sections:

@@ -5,19 +5,17 @@ all its arms have, and clip by clip, of the same resampled clips. What seeds and
 `harness.metrics.seeds`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 
-from harness.corpora.segments import clips_of
 from harness.metrics import uncertainty
 from harness.metrics.multilabel import ratio
 from harness.metrics.seeds import Replicates, joint
 from harness.report import estimates
-from harness.report.resampling import Draws
-from harness.studies import claims
+from harness.report.resampling import Draws, units_of
 from harness.studies.records import KEPT, Record, scoring
 from harness.studies.study import Study
 
@@ -95,7 +93,7 @@ class Scores:
 
     def __init__(self, study: Study, records: Sequence[Record], *, replicates: int = 1000) -> None:
         self.study, self.records, self.replicates = study, list(records), replicates
-        self.unit, self._units = _units(study, records)
+        self.unit, self._units = units_of(study, records)
         self._draws: dict[tuple[str, frozenset[str]], Draws] = {}
         self._scored: dict[tuple[int, str, str, frozenset[str]], np.ndarray] = {}
 
@@ -280,16 +278,6 @@ def _contrast(values: Sequence[np.ndarray], records: tuple[Record, ...], bounds:
         records=records,
         bounds=bounds if below is None else (bounds[0] - bounds[1], bounds[1] - bounds[0]),
     )
-
-
-def _units(study: Study, records: Sequence[Record]) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-    """What is drawn whole, in the plural, and how to name it for keys."""
-    module = claims.checks(study)
-    title = getattr(module, "UNITS", "clips")
-    if not records or not hasattr(module, "units"):
-        return title, clips_of
-    of_key: Mapping[str, str] = module.units(records)
-    return title, lambda keys: np.array([of_key.get(key, key) for key in keys.tolist()], dtype=str)
 
 
 def _mean_over_classes(scores: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Finished trials scored again in other ways, on the same resampled clips: what switches of protocol stand on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -15,7 +15,6 @@ from harness.metrics import uncertainty
 from harness.report import estimates
 from harness.report.estimates import Estimate
 from harness.report.resampling import Draws
-from harness.studies import claims
 from harness.studies.records import Record, scoring
 from harness.studies.study import Study
 
@@ -254,34 +253,6 @@ class Trials:
         ends = uncertainty.interval(effect, gains[1:], self.level, bounds=(least, 1.0)) or (None, None)
         scores = float(before[0]), float(after[0])
         return Switch(choice, usual, other, *scores, Estimate(effect, *ends), kind, self.unit)
-
-
-def units_of(study: Study, records: Sequence[Record]) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-    """What replicates draw whole, because its clips are not independent of each other.
-
-    Parameters
-    ----------
-    study
-        Its ``checks.py`` may say (`harness.studies.claims.checks`).
-    records
-        Of trials on one corpus.
-
-    Returns
-    -------
-    unit : str
-        Its name in the plural; ``"clips"`` where the study has none, or the published corpus that knows them is not
-        here.
-    units : callable
-        From keys (n,) to the names of what each belongs to, (n,); segments at least to their clip.
-    """
-    module = claims.checks(study)
-    if not records or not hasattr(module, "units"):
-        return getattr(module, "UNITS", "clips"), clips_of
-    try:
-        of_key: Mapping[str, str] = module.units(records)
-    except RepriseError:
-        return "clips", clips_of
-    return module.UNITS, lambda keys: np.array([of_key.get(key, key) for key in keys.tolist()], dtype=str)
 
 
 def over_seeds(gains: np.ndarray, level: float, *, least: float = -1.0) -> Estimate:

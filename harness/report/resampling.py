@@ -6,18 +6,21 @@ test parts of several trials: then clips are drawn from all that any trial was s
 counts in every trial that has it.
 
 Where clips were cut into segments (`harness.corpora.segments`) clips are drawn, each with all its segments: those of
-one clip are not independent of each other.
+one clip are not independent of each other. A study may say that more belongs together, such as excerpts of a song.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from harness.corpora.segments import clips_of
+from harness.errors import RepriseError
 from harness.metrics import uncertainty
+from harness.studies import claims
 from harness.studies.records import Predictions, Record, scoring
+from harness.studies.study import Study
 
 
 class Draws:
@@ -100,3 +103,31 @@ def distribution(
         for weights in draws.weights(predictions.keys)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in metrics}
+
+
+def units_of(study: Study, records: Sequence[Record]) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+    """What replicates draw whole, because its clips are not independent of each other.
+
+    Parameters
+    ----------
+    study
+        Its ``checks.py`` may say (`harness.studies.claims.checks`).
+    records
+        Of trials on one corpus.
+
+    Returns
+    -------
+    unit : str
+        Its name in the plural; ``"clips"`` where the study has none, or the published corpus that knows them is not
+        here.
+    units : callable
+        From keys (n,) to the names of what each belongs to, (n,); segments at least to their clip.
+    """
+    module = claims.checks(study)
+    if not records or not hasattr(module, "units"):
+        return getattr(module, "UNITS", "clips"), clips_of
+    try:
+        of_key: Mapping[str, str] = module.units(records)
+    except RepriseError:
+        return "clips", clips_of
+    return module.UNITS, lambda keys: np.array([of_key.get(key, key) for key in keys.tolist()], dtype=str)

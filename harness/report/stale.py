@@ -13,11 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.corpora import registry
 from harness.report import summary
 from harness.report.build import build
 from harness.studies import kept
 from harness.studies import study as studies
-from harness.studies.records import KEPT
+from harness.studies.records import KEPT, find_records
+from harness.terminal import tell_once
 
 #: Files that are compared; pictures differ between versions of what draws them.
 SUFFIXES = (".csv", ".md", ".tex")
@@ -34,7 +36,8 @@ def stale(results: Path, *, jobs: int | None = None) -> list[str]:
     Parameters
     ----------
     results
-        Folder of all results; it is left as it is.
+        Folder of all results; it is left as it is. What needs a published corpus that is not here is passed over, and
+        told on standard error.
     jobs
         Processes for what takes long.
 
@@ -49,7 +52,7 @@ def stale(results: Path, *, jobs: int | None = None) -> list[str]:
     RepriseError
         A record does not agree with its files.
     """
-    found = []
+    found: list[str] = []
     quiet = Console(file=io.StringIO())
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "results"
@@ -61,6 +64,9 @@ def stale(results: Path, *, jobs: int | None = None) -> list[str]:
                     found.append(f"{page.relative_to(results)}: no record is kept that it could be made from")
             for name in sorted(checked):
                 folder = copy / study.name / name
+                if absent := registry.absent(find_records(folder / KEPT)[0].data["corpus"]):
+                    tell_once(f"{study.name}/{name} cannot be checked: {absent}")
+                    continue
                 build(study, folder / KEPT, folder, console=quiet, jobs=jobs)
                 found += _compare(results / study.name / name, folder, results)
         if (results / "README.md").exists():

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import RepriseError
-from harness.report import estimates
+from harness.report import estimates, ties
 from harness.report.estimates import METRIC_TITLES, Estimate
 from harness.report.writers import UNDEFINED, Column, Table, to_csv, to_latex, to_markdown, to_terminal, write
 from harness.studies.records import Record
@@ -272,6 +272,9 @@ def _scores(
     records = [r for r in records if r.condition in conditions]
     if not records:
         raise RepriseError(f"there is no record of {study.name} for {title!r}; run the study first")
+    first = next(c for c in conditions if any(r.condition == c for r in records))
+    ranked = [r for r in records if r.condition == first]
+    tied = ties.ties(study, ranked, metrics, part, replicates=replicates, level=level)
     rows = []
     for arm in arms:
         of_arm = {c: estimates.select(records, arm.name, c) for c in conditions}
@@ -302,6 +305,7 @@ def _scores(
                     f"{' and '.join(scores)} scored different clips, so they have different levels of chance; "
                     "make one table for each"
                 )
+            row |= tied.columns(metric, arm.name)
             rows.append(row | {"chance": levels[0] if levels else None})
     origin = estimates.provenance(study, records, part)
     best = "best arm of its network" if network is None else "best arm"
@@ -311,6 +315,8 @@ def _scores(
         + (", of the mean over seeds." if origin.seeds > 1 else "."),
         f"*: {best}; °: {estimates.not_above_chance(metrics)}.",
     ]
+    if tied.caption:
+        caption.append(f"{tied.caption} Letters are for “{study.condition(first).title}”.")
     caption += [
         f"Chance of {METRIC_TITLES[metric]}: {estimates.CHANCE_IN_WORDS[metric]}."
         for metric in metrics
@@ -325,6 +331,7 @@ def _scores(
         Column("metric_title", "Metric", "text"),
         *([Column("published", "Paper", "published")] if published else []),
         *(Column(f"ours_{c}", f"Ours: {study.condition(c).title}", "estimate") for c in conditions),
+        *([ties.COLUMN] if tied.letters else []),
         Column("chance", "Chance", "score"),
     ]
     estimated = [end for c in conditions for end in _ends(f"ours_{c}", None)]

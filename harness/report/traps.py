@@ -22,7 +22,8 @@ from matplotlib.patches import Patch
 from harness.errors import RepriseError
 from harness.report import estimates, style, writers
 from harness.report.estimates import in_words, lower_is_better
-from harness.report.replay import CHOOSING, SCORING, TRAINING, Switch, Trials, units_of
+from harness.report.replay import CHOOSING, SCORING, TRAINING, Switch, Trials
+from harness.report.resampling import units_of
 from harness.report.switches import CHOICES
 from harness.report.writers import UNDEFINED, Column, Table, in_points
 from harness.studies.records import Record
@@ -93,7 +94,7 @@ def survey(
         Which arm is shown; default: of those that learn in epochs, if there are any, the one with the best main score
         on the validation part.
     replicates, level
-        Of the bootstrap over clips, or over what the study groups them by (`harness.report.replay.units_of`).
+        Of the bootstrap over clips, or over what the study groups them by (`harness.report.resampling.units_of`).
 
     Returns
     -------

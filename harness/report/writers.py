@@ -7,6 +7,7 @@ CSV files to six.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import pandas as pd
@@ -21,8 +22,10 @@ from harness.storage import write_text
 MINUS, UNDEFINED = "\u2212", "\u2013"
 #: Estimates that a terminal of 100 columns holds side by side.
 SIDE_BY_SIDE = 2
-#: Groups of rows of a table with wrapped text that a page of LaTeX holds.
-MOST_GROUPS = 18
+#: Characters on a line of it.
+SCREEN = 100
+#: Of a paper in two columns, in points: width of a column and of a page's text, and height of the text with some room.
+COLUMN, PAGE, HEIGHT = 242, 497, 600
 #: Kinds of columns that hold words.
 TEXTS = ("text", "links")
 
@@ -197,62 +200,110 @@ def to_markdown(table: Table) -> str:
     return "\n".join([f"### {escape(table.title)}", "", *lines, "", caption, ""])
 
 
-def to_latex(table: Table) -> str:
-    """A floating table for a paper, or, of one with many rows, several; needs the package booktabs.
+def escape_latex(text: str) -> str:
+    """A text that LaTeX sets as it is.
 
     Parameters
     ----------
-    table
+    text
         Any.
 
     Returns
     -------
     str
-        A ``table`` environment, or one that spans two columns (``table*``) where columns have a width; best scores in
-        bold. Links are left out.
+        With a command for each sign that means something, or that its fonts have not.
     """
     special = {c: "\\" + c for c in "&%$#_{}"} | {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
         "°": r"$^\circ$", MINUS: "$-$", UNDEFINED: "--", "“": "``", "”": "''", "≥": r"$\geq$", "⊙": r"$\odot$",
+        "→": r"$\rightarrow$",
     }  # fmt: skip
+    return "".join(special.get(c, c) for c in text)
+
+
+def to_latex(table: Table, *, prefix: str = "") -> str:
+    """A floating table for a paper in two columns, or, of one with many rows, several.
+
+    Parameters
+    ----------
+    table
+        Any.
+    prefix
+        Of its label ``tab:<name>``, for tables of one name in one paper.
+
+    Returns
+    -------
+    str
+        A ``table`` environment, or ``table*`` across both columns where one is too narrow; shrunk where it is wider
+        still. Best scores in bold; links are left out. A comment says which packages it needs.
+    """
 
     def escape(text: str) -> str:
         # A bracket at the start of a row would be read as an argument of the row before.
-        return ("{}" if text.startswith("[") else "") + "".join(special.get(c, c) for c in text)
+        return ("{}" if text.startswith("[") else "") + escape_latex(text)
 
     def dress(cell: Cell) -> str:
         text = escape(cell.text + ("°" if cell.doubtful else ""))
         return rf"\textbf{{{text}}}" if cell.best else text
 
-    caption = escape(f"{table.title}. {table.caption} {table.notes}".replace("*: best", "Bold: best"))
+    caption = escape_latex(f"{table.title}. {table.caption} {table.notes}".replace("*: best", "Bold: best"))
     shown = [i for i, column in enumerate(table.columns) if column.kind != "links"]
     columns = [table.columns[i] for i in shown]
-    wide = "*" if any(column.width for column in columns) else ""
-    form = "".join(rf"p{{{c.width:g}\linewidth}}" if c.width else "l" if c.kind in TEXTS else "r" for c in columns)
-    groups = [[" & ".join(dress(row[i]) for i in shown) + r" \\" for row in group] for group in _cells(table)]
-    parts = [groups[start : start + MOST_GROUPS] for start in range(0, len(groups), MOST_GROUPS)] if wide else [groups]
-    label = f"tab:{table.name.replace('_', '-')}"
-    lines = []
-    for number, part in enumerate(parts):
-        body = "\n\\addlinespace\n".join("\n".join(rows) for rows in part)
+    cells = [[[row[i] for i in shown] for row in group] for group in _cells(table)]
+    tight = any(c.width for c in columns) or _points(columns, [row for group in cells for row in group]) > COLUMN
+    wide, line = ("*", PAGE) if tight else ("", COLUMN)
+    form = "".join(
+        rf">{{\raggedright\arraybackslash}}p{{{c.width:g}\linewidth}}" if c.width else "l" if c.kind in TEXTS else "r"
+        for c in columns
+    )
+    label = f"tab:{prefix}{table.name}".replace("_", "-")
+    lines = [r"% Needs \usepackage{array,booktabs,graphicx}"]
+    for number, part in enumerate(_pages(columns, cells, line, caption)):
+        body = "\n\\addlinespace\n".join("\n".join(" & ".join(map(dress, r)) + r" \\" for r in group) for group in part)
         lines += [
             rf"\begin{{table{wide}}}",
             r"\centering",
             r"\scriptsize",
             r"\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{caption if number == 0 else escape(f'{table.title} (continued).')}}}",
+            rf"\caption{{{escape_latex(f'{table.title} (continued).') if number else caption}}}",
             rf"\label{{{label}{f'-{number + 1}' if number else ''}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{form}}}",
             r"\toprule",
             " & ".join(escape(c.title) for c in columns) + r" \\",
             r"\midrule",
             body,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             rf"\end{{table{wide}}}",
             "",
         ]
     return "\n".join(lines)
+
+
+def _pages(
+    columns: Sequence[Column], groups: Sequence[Sequence[Sequence[Cell]]], line: int, caption: str
+) -> list[list[Sequence[Sequence[Cell]]]]:
+    """Groups of rows that go on a page each, the first one below the caption; sizes of lines and signs are guessed."""
+    pages: list[list[Sequence[Sequence[Cell]]]] = [[]]
+    left = HEIGHT - 12 * len(caption) * 4.6 / line
+    for group in groups:
+        height = 4.5
+        for row in group:
+            taken = (len(cell.text) * 4 / (c.width * line) for c, cell in zip(columns, row, strict=True) if c.width)
+            height += 8.5 * ceil(max(taken, default=1) or 1)
+        if pages[-1] and height > left:
+            pages.append([])
+            left = HEIGHT
+        pages[-1].append(group)
+        left -= height
+    return pages
+
+
+def _points(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> float:
+    """Width of a table in type of 7 pt, about: a sign is half as wide as it is high."""
+    longest = [max(len(text) for text in (c.title, *(r[i].text for r in rows))) for i, c in enumerate(columns)]
+    return sum(3.5 * signs + 6 for signs in longest)
 
 
 def to_terminal(table: Table) -> Group:
@@ -302,22 +353,30 @@ def write(table: Table, folder: Path) -> list[Path]:
 def _rich(table: Table, shown: Sequence[int]) -> RichTable:
     """One row per group, one line per score within: long titles wrap beside the scores."""
     styles = {(True, False): "bold", (False, True): "dim", (True, True): "bold dim"}
+    groups = _cells(table)
+    heads = {i: table.columns[i].title.replace(": ", ":\n").replace(" (", "\n(") for i in shown}
+    whole = {i for i in shown if table.columns[i].kind not in TEXTS or table.columns[i].name == "metric_title"}
+    least = {}
+    for i in shown:
+        marks = 0 if table.columns[i].kind in TEXTS else 1
+        texts = [*heads[i].splitlines(), *(row[i].text + marks * " " for group in groups for row in group)]
+        least[i] = max(len(part) for text in texts for part in ([text] if i in whole else text.split() or [""]))
+    tight = sum(least.values()) + 2 * len(shown) > SCREEN
     rich = RichTable(
         title=Text(table.title, style="bold"),
         title_justify="left",
         box=box.SIMPLE,
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        # Columns stand two spaces apart, or, if the line is too short for that, one.
+        padding=(0, 0 if tight else 1, 0, 0),
     )
-    groups = _cells(table)
     for i in shown:
-        column = table.columns[i]
-        words = " ".join([column.title, *(group[0][i].text for group in groups)]).split()
         rich.add_column(
-            column.title.replace(": ", ":\n").replace(" (", "\n("),
-            justify="left" if column.kind in TEXTS else "right",
-            no_wrap=column.kind not in TEXTS or column.name == "metric_title",  # one line per score
-            min_width=max(map(len, words)),
+            heads[i],
+            justify="left" if table.columns[i].kind in TEXTS else "right",
+            no_wrap=i in whole,  # one line per score
+            min_width=least[i],
+            max_width=least[i] if tight else None,
         )
     sections = table.frame.groupby(list(table.group), sort=False)[table.section].first().tolist()
     for number, group in enumerate(groups):

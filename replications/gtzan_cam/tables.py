@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from harness.report import estimates
+from harness.report import estimates, ties
 from harness.report.writers import MINUS, UNDEFINED, Column, Table
 from harness.studies.records import Record
 from harness.studies.study import Study
@@ -74,6 +74,8 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     conditions, metric = found_conditions(study, records), study.metric
     printed = {(p["arm"], p["split"]): p["value"] for p in study.published if p["metric"] == metric}
     arms = result_arms(study, records)
+    shown = in_order(study, records, arms)
+    tied = {part: _Tied(study, shown, part, replicates, level) for part in PARTS if part != "train"}
     rows = []
     for arm in arms:
         of_arm = {name: estimates.select(records, arm.name, name) for name in conditions}
@@ -96,9 +98,9 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
             base_sd, seeds = row[f"sd_{conditions[0]}"], len(of_arm[conditions[0]])
             row["spread_title"] = f"{UNDEFINED if base_sd is None else format(base_sd, '.3f')} ({seeds})"
             row["chance"] = None if part == "train" else max(chances)
-            rows.append(row)
-    origin = estimates.provenance(study, in_order(study, records, arms), "test")
-    scores = [c for c in rows[0] if c == "published" or c.startswith(("ours_", "sd_", "chance"))]
+            rows.append(row | (tied[part].columns(arm.name) if part in tied else {}))
+    origin = estimates.provenance(study, shown, "test")
+    scores = [c for c in rows[-1] if c == "published" or c.startswith(("ours_", "sd_", "chance"))]
     titles = {name: study.condition(name).title for name in conditions}
     return Table(
         name="results",
@@ -107,7 +109,8 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
         f"tracks, each drawn with all its segments ({replicates:,} replicates). SD: standard deviation over the seeds "
         f"(their number), {titles[conditions[0]]}. Training accuracy: mean over the epochs, of the batches as they "
         "came. The write-up's validation and test accuracies are whole numbers of 960ths, so that it counted segments. "
-        "*: best of its part and column; °: not above chance, to name the most frequent genre every time.",
+        "*: best of its part and column; °: not above chance, to name the most frequent genre every time."
+        f"{tied['test'].caption}",
         notes=" ".join(f"“{titles[name]}”: {study.condition(name).note}" for name in conditions),
         frame=pd.DataFrame(rows).astype(dict.fromkeys(scores, float)),
         columns=(
@@ -115,6 +118,7 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
             Column("part_title", "Accuracy", "text"),
             Column("published", "Write-up", "published"),
             *(Column(f"ours_{name}", f"Ours: {titles[name]}", "estimate") for name in conditions),
+            *tied["test"].column,
             Column("spread_title", "SD (seeds)", "text"),
         ),
         group=("arm",),
@@ -142,6 +146,8 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
     """
     condition, metric = study.condition(records[0].condition), study.metric
     printed = {(p["arm"], p["split"]): p["value"] for p in study.published if p["metric"] == metric}
+    of_condition = [r for r in records if r.condition == condition.name]
+    tied = {part: _Tied(study, of_condition, part, replicates, level) for part in PARTS if part != "train"}
     rows = []
     for arm in study.arms:
         some = estimates.select(records, arm.name, condition.name)
@@ -156,14 +162,15 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
                 **_scores(some, part, metric, "ours", replicates, level),
             }
             row["spread_title"] = f"{UNDEFINED if row['sd'] is None else format(row['sd'], '.3f')} ({len(some)})"
-            rows.append(row)
+            rows.append(row | (tied[part].columns(arm.name) if part in tied else {}))
     origin = estimates.provenance(study, records, "test")
     numbers = ["published", "ours", "ours_low", "ours_high", "sd", "chance"]
     return Table(
         name="results_released",
         title="The nets as the authors' code has them",
         caption=f"{origin.sentence()} Accuracy on segments, mean over the seeds; in brackets the {level:.0%} basic "
-        f"bootstrap interval over tracks ({replicates:,} replicates). *: best of its part; °: not above chance.",
+        f"bootstrap interval over tracks ({replicates:,} replicates). *: best of its part; °: not above chance."
+        f"{tied['test'].caption}",
         notes=f"“{condition.title}”: {condition.note}",
         frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
         columns=(
@@ -171,12 +178,47 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
             Column("part_title", "Accuracy", "text"),
             Column("published", "Write-up", "published"),
             Column("ours", "Ours", "estimate"),
+            *tied["test"].column,
             Column("spread_title", "SD (seeds)", "text"),
         ),
         group=("arm",),
         section="part_of_line",
         provenance=origin,
     )
+
+
+class _Tied:
+    """Letters of the nets under each condition: nets trained on another split are not ranked against each other."""
+
+    def __init__(self, study: Study, records: Sequence[Record], part: str, replicates: int, level: float) -> None:
+        metric = study.metric
+        self.of_conditions = {}
+        for condition in study.conditions:
+            if some := [r for r in records if r.condition == condition.name]:
+                found = ties.ties(study, some, [metric], part, arms="nets", replicates=replicates, level=level)
+                self.of_conditions[condition.name] = found
+        self._metric, self._titles = metric, {c.name: c.title for c in study.conditions}
+
+    @property
+    def column(self) -> list[Column]:
+        """How it is shown, if there is anything to show."""
+        return [Column("tied_title", "Tied", "text")] if any(t.letters for t in self.of_conditions.values()) else []
+
+    @property
+    def caption(self) -> str:
+        """What the letters mean, after a space; where that differs between conditions, of each."""
+        said = {name: t.caption for name, t in self.of_conditions.items() if t.caption}
+        if len(set(said.values())) > 1:
+            return "".join(f" {text[:-1]} (“{self._titles[name]}”)." for name, text in said.items())
+        order = " One protocol after the other, in the order of the columns." if len(self.of_conditions) > 1 else ""
+        return "".join(f" {text}{order}" for text in set(said.values()))
+
+    def columns(self, arm: str) -> dict[str, str | None]:
+        """Letters of a net, for each condition and in one."""
+        found = {name: t.of(self._metric, arm) for name, t in self.of_conditions.items()}
+        return {f"tied_{name}": text for name, text in found.items()} | {
+            "tied_title": "/".join(ties.in_short(text) or UNDEFINED for text in found.values())
+        }
 
 
 def _scores(
@@ -214,8 +256,11 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
     conditions, metric = found_conditions(study, records), study.metric
     against = [name for name in conditions[1:] if conditions[0] == study.conditions[0].name]
     rows, arms = [], result_arms(study, records)
+    shown = in_order(study, records, arms)
+    scored = {"segments": list, "tracks": of_tracks}
+    tied = {unit: _Tied(study, convert(shown), "test", replicates, level) for unit, convert in scored.items()}
     for arm in arms:
-        for unit, convert in (("segments", list), ("tracks", of_tracks)):
+        for unit, convert in scored.items():
             row = {"arm": arm.name, "arm_title": arm.title, "unit": unit, "metric": metric}
             of_arm = {name: convert(estimates.select(records, arm.name, name)) for name in conditions}
             chances = []
@@ -232,10 +277,9 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
                 )
                 gain = gains[metric]
                 row |= {f"leak_{name}": gain.value, f"leak_{name}_low": gain.low, f"leak_{name}_high": gain.high}
-            rows.append(row)
+            rows.append(row | tied[unit].columns(arm.name))
     frame = pd.DataFrame(rows)
     scores = [c for c in frame if c.startswith(("ours_", "leak_", "chance"))]
-    shown = in_order(study, records, arms)
     origin = estimates.provenance(study, shown, "test")
     titles = {name: study.condition(name).title for name in conditions}
     per_track = ", ".join(f"{titles[name]} {segments_per_track(shown, name):.1f}" for name in conditions)
@@ -243,7 +287,7 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
         f"{origin.sentence()} Mean over the seeds; in brackets the {level:.0%} basic bootstrap interval over tracks "
         f"({replicates:,} replicates). Tracks: mean of the probabilities of their segments in the test part, which are "
         f"on average: {per_track}. *: best arm of its unit and column; °: not above chance, or an interval that holds "
-        "zero."
+        f"zero.{tied['segments'].caption}"
     )
     if against:
         known = ", ".join(f"{titles[name]} {shared_groups(shown, name):.0%}" for name in conditions)
@@ -263,6 +307,7 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
             Column("arm_title", "Net", "text"),
             Column("unit", "Of", "text"),
             *(Column(f"ours_{name}", titles[name].capitalize(), "estimate") for name in conditions),
+            *tied["segments"].column,
             *(
                 Column(f"leak_{name}", f"Leak ({titles[conditions[0]]} {MINUS} {titles[name]})", "difference")
                 for name in against[:1]
