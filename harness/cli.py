@@ -400,7 +400,8 @@ def regression(
             if anew:
                 guard.run_again(chosen, baseline, runs, console=console, jobs=jobs or cores(), most=seeds)
             trials = runs / chosen.name / folder.name
-            found += guard.compare(chosen, baseline, records.find_records(trials))
+            now = records.find_records(trials)
+            found += guard.compare(chosen, baseline if anew else guard.expected(chosen, baseline, now), now)
             compared.append((chosen, trials, folder))
         found = guard.judge(found)
         console.print(guard.shown(found), highlight=False)

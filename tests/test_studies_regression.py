@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import write_trials
 from rich.console import Console
 from trials import reprise
 
@@ -191,6 +192,19 @@ def test_another_rendering_is_caught_anywhere(genres, baseline, tmp_path):
 def test_a_trial_that_is_not_run_any_more_is_caught(baseline):
     found = guard(tiny(), baseline, [])
     assert (found.verdict, found.sound, found.seeds) == (NOT_RUN, False, 0)
+
+
+def test_what_runs_on_request_alone_is_not_missed(tmp_path):
+    gtzan = studies.load("gtzan_cam")
+    skills = {"base": 0.3, "released_base": 0.3}
+    (default,) = write_trials(
+        tmp_path / "a", gtzan, arms=["base"], conditions=["paper"], classes="abcdefghij", skills=skills
+    )
+    (request,) = write_trials(
+        tmp_path / "b", gtzan, arms=["released_base"], conditions=["released"], classes="abcdefghij", skills=skills
+    )
+    assert regression.expected(gtzan, [default, request], []) == [default]
+    assert regression.expected(gtzan, [default, request], [request]) == [default, request]
 
 
 def test_seeds_left_out_are_not_compared(genres, baseline):

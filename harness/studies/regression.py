@@ -230,6 +230,28 @@ def compare(study: Study, baseline: Sequence[Record], now: Sequence[Record], *, 
     return [replace(f, **tested.get(f.label, {})) for f in found]
 
 
+def expected(study: Study, baseline: Sequence[Record], now: Sequence[Record]) -> list[Record]:
+    """Kept trials that finished ones can be held against: what runs by default, and whatever was run on request.
+
+    Parameters
+    ----------
+    study
+        Theirs.
+    baseline
+        Kept trials.
+    now
+        Finished ones.
+
+    Returns
+    -------
+    list of Record
+        Of the baseline; an arm that runs by default and was not run is among them, and so will be missed.
+    """
+    there = {kept.place(r) for r in now}
+    default = {r.folder: study.arm(r.arm).default and study.condition(r.condition).default for r in baseline}
+    return [r for r in baseline if default[r.folder] or kept.place(r) in there]
+
+
 def _look(blank: Finding, pairs: Sequence[Pair], part: str) -> Finding:
     """All but the test."""
     metrics = sorted({f"{metric} ({where})" for old, _ in pairs for where, metric, *_ in records.rescored(old)})
