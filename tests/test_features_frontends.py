@@ -93,9 +93,13 @@ def test_vggish_bands_peak_where_torchvggishs_do():
     np.testing.assert_allclose([2 * mel[0] - mel[1], 2 * mel[-1] - mel[-2]], edges, rtol=1e-9)
 
 
+#: Ends of the names of front ends that cut a clip.
+IN_PIECES = ("_segments", "_squares")
+
+
 def of_one_segment(name, **parameters):
     """A front end; one that cuts clips into segments makes do with a short clip."""
-    return front_end(name, **parameters, **({"segments": 1} if name.endswith("_segments") else {}))
+    return front_end(name, **parameters, **({"segments": 1} if name.endswith(IN_PIECES) else {}))
 
 
 @pytest.mark.parametrize("name", names())
@@ -106,7 +110,7 @@ def test_a_tone_lights_the_band_of_its_frequency(name):
         picture = front.compute(np.sin(2 * np.pi * front.band_hz[band] * time))
         if name == "note_picture":  # from the top row down
             picture = picture[::-1]
-        if name.endswith("_segments"):
+        if name.endswith(IN_PIECES):
             (picture,) = picture
         energy = picture.mean(axis=(0, 1)) if name.startswith("vggish") else picture.mean(axis=1)
         assert abs(int(energy.argmax()) - band) <= 1
@@ -117,7 +121,7 @@ def test_a_tone_lights_the_band_of_its_frequency(name):
 @pytest.mark.parametrize("name", names())
 def test_shape_foretells_the_output(name, seconds, time_pool):
     front = of_one_segment(name, time_pool=time_pool)
-    seconds += 3 * name.endswith("_segments")
+    seconds += 3 * name.endswith(IN_PIECES)
     waveform = np.random.default_rng(0).normal(0, 0.1, round(seconds * front.sample_rate))
     assert front.compute(waveform).shape == front.shape(seconds)
 
