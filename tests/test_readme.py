@@ -31,10 +31,10 @@ def test_its_tables_are_those_of_the_results(table):
     assert not missing, "the README shows other numbers than the results: paste the table again"
 
 
-def test_its_tally_of_orderings_is_that_of_the_results():
+def test_its_tally_of_claims_is_that_of_the_results():
     page = (RESULTS / "attention_embeddings/pocket-openmic-pocket/README.md").read_text(encoding="utf-8")
     tally = re.search(r"[0-9]+ hold, [0-9]+ reversed, [0-9]+ undecided", page)[0]
-    assert f"Of its orderings {tally}." in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Of its claims {tally}." in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES)
