@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.report import estimates
+from harness.report import estimates, ties
 from harness.report.writers import UNDEFINED, Column, Table
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
@@ -170,6 +170,8 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     first, metric = study.conditions[0].name, study.metric
     arms = kernel_arms(study, records)
     of_arms = {arm.name: estimates.select(records, arm.name, first) for arm in arms}
+    every = [r for some in of_arms.values() for r in some]
+    tied = ties.ties(study, every, [metric], arms="shapes", replicates=replicates, level=level)
     rows = []
     for arm in arms:
         some = of_arms[arm.name]
@@ -192,6 +194,7 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
             "gain": None,
             "gain_low": None,
             "gain_high": None,
+            **tied.columns(metric, arm.name),
         }
         row["spread_title"] = f"{UNDEFINED if row['sd'] is None else format(row['sd'], '.3f')} ({len(some)})"
         if arm != arms[0]:
@@ -200,7 +203,7 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
             )
             row |= {"gain": gains[metric].value, "gain_low": gains[metric].low, "gain_high": gains[metric].high}
         rows.append(row)
-    origin = estimates.provenance(study, [r for some in of_arms.values() for r in some], "test")
+    origin = estimates.provenance(study, every, "test")
     scores = kernel_scores(study, records, arms)
     verdict = in_words(sensitivity(scores), choices=len(arms), seeds=scores.shape[1]) if scores.size else ""
     numbers = [c for c in rows[0] if c in ("train", "chance", "sd") or c.startswith(("ours", "gain"))]
@@ -209,7 +212,8 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
         title="Is accuracy “extremely sensitive to filter size”? Kernels of the base net",
         caption=f"{origin.sentence()} {verdict} Kernels: bands x frames, in all three layers. Segments; in brackets "
         f"the {level:.0%} basic bootstrap interval over tracks ({replicates:,} replicates). Difference: to the first "
-        "shape on the same segments. *: best shape; °: not above chance, or an interval that holds zero.",
+        f"shape on the same segments. {tied.caption} *: best shape; °: not above chance, or an interval that holds "
+        "zero.",
         notes=f"Condition: {study.condition(first).title}. The write-up names neither the sizes it tried nor their "
         "accuracies.",
         frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
@@ -218,6 +222,7 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
             Column("parameters_title", "Parameters", "text"),
             Column("train", "Training", "score"),
             Column("ours", "Test accuracy", "estimate"),
+            *([ties.COLUMN] if tied.letters else []),
             Column("spread_title", "SD (seeds)", "text"),
             Column("gain", f"Difference to {rows[0]['kernel']}", "difference"),
         ),

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from harness import corpora
 from harness.corpora import Corpus
 from harness.metrics import multiclass, uncertainty
-from harness.report import estimates
+from harness.report import estimates, ties
 from harness.report.arm_table import arm_table
 from harness.report.estimates import METRIC_TITLES
 from harness.report.tables import condition_table
@@ -74,6 +74,8 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
     records = [r for r in records if r.condition == base]
     printed = {(p["arm"], p["metric"]): p["value"] for p in study.published if p["table"] == "2"}
     metrics = list(dict.fromkeys(metric for _, metric in printed))
+    ours = [r for r in records if (r.arm, metrics[0]) in printed]
+    tied = ties.ties(study, ours, metrics, arms="set-ups", replicates=replicates, level=level)
     rows = []
     for arm in (study.arm(name) for name in dict.fromkeys(name for name, _ in printed)):
         of_arm = estimates.select(records, arm.name, base)
@@ -90,6 +92,7 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
                 "published": printed[arm.name, metric],
                 "seeds_of_arm": len(of_arm),
                 "spread_title": UNDEFINED,
+                **tied.columns(metric, arm.name),
             }
             if of_arm:
                 deviation = _deviation([r.data["metrics"]["test"][metric] for r in of_arm])
@@ -108,10 +111,11 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
         f"{origin.sentence()}",
         f"Brackets: {level:.0%} basic bootstrap interval over notes ({replicates:,} replicates), of the mean over the "
         "seeds. SD: standard deviation over the seeds.",
+        *([tied.caption] if tied.caption else []),
         f"*: best set-up; °: {estimates.not_above_chance(metrics)}.",
         too_few_notes([value for (_, metric), value in printed.items() if metric == "accuracy"], level=level),
     ]
-    if ours := [r for r in records if (r.arm, "accuracy") in printed]:
+    if ours:
         caption.append(_one_trial(ours, replicates=replicates, level=level))
     scores = ("published", "ours", "ours_low", "ours_high", "deviation", "chance")
     columns = [*rows[0], *(name for name in scores if name not in rows[0])]
@@ -129,6 +133,7 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
             Column("metric_title", "Score", "text"),
             Column("published", "Thesis", "published", 2),
             Column("ours", "Ours", "estimate"),
+            *([ties.COLUMN] if tied.letters else []),
             Column("spread_title", "SD (seeds)", "text"),
             Column("chance", "Chance", "score"),
         ),
