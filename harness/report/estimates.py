@@ -216,7 +216,7 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
         clips=names(r.data["split"]["sizes"][part] for r in records),
         seeds=len({r.seed for r in records}),
         departures=tuple(departures),
-        unit="segments" if any(is_segment(r.predictions(part).keys[0]) for r in records) else "clips",
+        unit="segments" if is_segment(records[0].predictions(part).keys[0]) else "clips",  # all trials of a study alike
     )
 
 
