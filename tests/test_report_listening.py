@@ -17,7 +17,7 @@ from harness.errors import RepriseError
 from harness.report import listening
 from harness.report.listening import Piece, Row, Tile
 
-RATE, SECONDS = 22_050, 1.0
+RATE, SECONDS = 22_050, 3.0
 TIMES = np.arange(int(RATE * SECONDS)) / RATE
 
 
@@ -161,7 +161,7 @@ def test_the_page_plays_in_a_browser(tmp_path: Path) -> None:
         first, second = (f"document.querySelectorAll('audio')[{number}]" for number in (0, 1))
         browser.evaluate("document.querySelectorAll('figure button')[0].click()")
         browser.wait_for(f"{first}.currentTime > 0.2")
-        assert browser.evaluate("parseFloat(document.querySelector('.playing .playhead').style.left)") > 0
+        browser.wait_for("parseFloat(document.querySelector('.playing .playhead')?.style.left) > 0")
         browser.evaluate("document.querySelectorAll('figure button')[1].click()")
         browser.wait_for(f"{first}.paused && !{second}.paused")
         assert browser.evaluate("document.querySelectorAll('.playing').length") == 1

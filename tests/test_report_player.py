@@ -123,18 +123,18 @@ def test_it_plays_in_a_browser(tmp_path: Path) -> None:
         # Play moves the cursor, the maps and the probabilities, with the sound.
         first, tile = browser.evaluate(PIXELS.format("#spectrogram")), browser.evaluate(PIXELS.format("#maps canvas"))
         browser.evaluate("document.getElementById('play').click()")
-        browser.wait_for("document.querySelector('audio').currentTime > 2.5")
+        browser.wait_for("document.querySelector('audio').currentTime > 2.1")
         assert browser.evaluate("document.getElementById('play').textContent").endswith("Pause")
         assert browser.evaluate(PIXELS.format("#spectrogram")) != first
         assert browser.evaluate(PIXELS.format("#maps canvas")) != tile
         browser.press(" ")  # with nothing in focus
         browser.wait_for("document.querySelector('audio').paused")
+        # The event of the pause, which draws once more, may come after what the browser is asked here.
+        place = "document.getElementById('place').value"
+        browser.wait_for(f"Math.abs({place} - document.querySelector('audio').currentTime) < 0.02")
         share = browser.evaluate(f"document.querySelector('audio').currentTime / {SECONDS}")
         assert browser.evaluate(CURSOR) == pytest.approx(share, abs=0.01)
         assert browser.evaluate(value) == "0.75"
-        assert browser.evaluate("document.getElementById('place').value * 1") == pytest.approx(
-            share * SECONDS, abs=0.02
-        )
 
         # Scrubbing, by the slider, by a click and by keys.
         browser.evaluate(
