@@ -36,6 +36,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 #: Names of the averaged scores.
 METRICS = (
@@ -133,7 +134,9 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, *, zero_division: floa
     return np.divide(numerator, denominator, out=result, where=np.asarray(denominator) != 0)
 
 
-def ranking(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ranking(
+    labels: np.ndarray, scores: np.ndarray, observed: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Average precision and ROC-AUC of one class under many weightings of the clips at once.
 
     The clips are sorted once for all weightings. Equal scores are one step of the curves, as in scikit-learn.
@@ -141,9 +144,11 @@ def ranking(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tupl
     Parameters
     ----------
     labels : np.ndarray [shape=(n,), dtype=bool]
-        Whether the class is present.
+        Whether the class is present; False where unobserved.
     scores : np.ndarray [shape=(n,)]
         The higher, the more likely present.
+    observed : np.ndarray [shape=(n,), dtype=bool]
+        Clips that count at all.
     weights : np.ndarray [shape=(n, r)]
         How often each clip counts, per weighting.
 
@@ -152,27 +157,37 @@ def ranking(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tupl
     average_precision, roc_auc : np.ndarray [shape=(r,)]
         NaN where the positives or the negatives weigh nothing.
     """
-    order = np.argsort(-scores, kind="stable")
-    labels, scores, weights = labels[order], scores[order], weights[order]
-    # Both curves move only where a positive is met, so the sums are looked at only at runs of equal scores with one.
-    run = np.concatenate([[0], np.cumsum(np.diff(scores) != 0)])
-    run_of_positives = run[labels]
-    positives = np.cumsum(weights[labels], axis=0)
-    positives = positives[np.flatnonzero(np.diff(run_of_positives, append=-1))]
-    totals = np.zeros((len(weights) + 1, weights.shape[1]))
-    np.cumsum(weights, axis=0, out=totals[1:])
-    runs = np.unique(run_of_positives)
-    before, through = totals[np.searchsorted(run, runs)], totals[np.searchsorted(run, runs, side="right")]
+    order = np.flatnonzero(observed)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    positive = labels[order]
+    # Both curves move only where a positive is met: a step takes in a run of equal scores that holds one, and the
+    # negatives since the run before it that did. What ranks below the last positive is in no step.
+    run = np.cumsum(np.diff(scores[order], prepend=np.nan) != 0)
+    runs = np.unique(run[positive])
+    step = np.searchsorted(runs, run)
+    tied = ~positive & np.isin(run, runs)
 
-    gains = np.diff(positives, axis=0, prepend=0)
+    def of_steps(chosen: np.ndarray) -> np.ndarray:
+        """Weight of the chosen clips, step by step: a sparse product gathers and adds in one pass over the weights."""
+        starts = np.searchsorted(step[chosen], np.arange(len(runs) + 1))
+        sums = csr_array((np.ones(starts[-1]), order[chosen], starts), shape=(len(runs), len(weights)))
+        return sums @ weights
+
+    gains = of_steps(positive)
+    through = of_steps(step < len(runs))
+    np.cumsum(through, axis=0, out=through)
+    positives = np.cumsum(gains, axis=0)
     all_positives = gains.sum(axis=0)
-    all_negatives = totals[-1] - all_positives
-    # The negatives that rank higher than a positive, those of its own score by half.
-    higher = ((before - (positives - gains)) + (through - positives)) / 2
-    precision_sum = (gains * ratio(positives, through)).sum(axis=0)
+    all_negatives = observed @ weights - all_positives
     undefined = (all_positives == 0) | (all_negatives == 0)
+    precision = positives / np.maximum(through, np.finfo(float).tiny)
+    precision_sum = (gains * precision).sum(axis=0)
     average_precision = ratio(precision_sum, np.where(undefined, 0, all_positives), zero_division=np.nan)
-    misplaced = ratio((gains * higher).sum(axis=0), all_positives * all_negatives, zero_division=np.nan)
+    # The negatives that rank higher than a positive, those of its own score by half.
+    higher = (gains * (through - positives)).sum(axis=0)
+    if tied.any():
+        higher -= (gains * of_steps(tied)).sum(axis=0) / 2
+    misplaced = ratio(higher, all_positives * all_negatives, zero_division=np.nan)
     return average_precision, 1 - misplaced
 
 
@@ -264,7 +279,7 @@ def weighted_scores(
         per_class[name][never_observed] = np.nan
     if {"map_masked", "roc_auc_masked"} & set(metrics):
         by_clip = np.ascontiguousarray(weights.T)  # rows are gathered whole: several times faster
-        ranked = [ranking(labels[seen, c], probabilities[seen, c], by_clip[seen]) for c, seen in enumerate(mask.T)]
+        ranked = [ranking(*columns, by_clip) for columns in zip(labels.T, probabilities.T, mask.T, strict=True)]
         per_class["average_precision_masked"], per_class["roc_auc_masked"] = np.stack(ranked, axis=2)
 
     tp, fp, fn = (counts.sum(axis=1) for counts in (true_positives, false_positives, false_negatives))
@@ -335,7 +350,8 @@ def evaluate(
     if len(classes) != c or len(set(classes)) != c:
         raise ValueError(f"classes must be {c} different names, one per column, not {classes}")
     averages, per_class = weighted_scores(labels, probabilities, mask, np.ones((1, n)), threshold=threshold)
-    ranked = [ranking(labels[:, i], probabilities[:, i], np.ones((n, 1))) for i in range(c)]
+    everywhere = np.ones(n, bool)
+    ranked = [ranking(*columns, everywhere, np.ones((n, 1))) for columns in zip(labels.T, probabilities.T, strict=True)]
     per_class["average_precision_unmasked"], per_class["roc_auc_unmasked"] = np.stack(ranked, axis=2)
 
     result: dict[str, Any] = {name: _number(values[0]) for name, values in averages.items()}
