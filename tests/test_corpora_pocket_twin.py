@@ -2,6 +2,8 @@
 
 import json
 import resource
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -78,6 +80,51 @@ def test_a_full_disk_is_said_so(tmp_path):
             pocket_twin.write_bytes(tmp_path, {"large": bytes(2000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+#: A script that renders, and whose worker imports it again, as a user writes it who forgets what spawned workers do.
+UNGUARDED = """
+import multiprocessing, sys
+from harness.corpora import pocket_twin
+
+def write(folder):
+    worker = multiprocessing.get_context("spawn").Process(target=print)
+    worker.start()
+    worker.join()
+    sys.exit(worker.exitcode)
+
+pocket_twin.make_tree(sys.argv[1], write, parameters={}, version=1)
+"""
+
+
+def test_a_script_whose_workers_would_render_again_ends_and_says_why(tmp_path):
+    script, root = tmp_path / "script.py", tmp_path / "twin"
+    script.write_text(UNGUARDED)
+    ended = subprocess.run([sys.executable, script, root], timeout=100, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert 'must do so under `if __name__ == "__main__":`' in ended.stderr
+    assert not root.exists()
+
+
+def test_a_renderer_of_a_size_and_a_seed(tmp_path):
+    told = []
+
+    def renders(folder, parameters, jobs):
+        told.append((parameters, jobs))
+        pocket_twin.write_manifest(folder, version=3, parameters=parameters, suffixes=())
+
+    renderer = pocket_twin.Renderer("toys", version=3, default_size=20, smallest=10, write=renders)
+    assert renderer.folder_name() == "pocket-toys-20-seed-0-v3"
+    assert renderer.folder_name(11, seed=4) == "pocket-toys-11-seed-4-v3"
+    for _ in range(2):  # the second finds it there
+        renderer.render(tmp_path / "default", jobs=1)
+    renderer.render(tmp_path / "other", size=10, seed=4)
+    assert told == [({"size": 20, "seed": 0}, 1), ({"size": 10, "seed": 4}, None)]
+    assert pocket_twin.rendering(tmp_path / "other") == {"parameters": {"size": 10, "seed": 4}, "renderer_version": 3}
+    for size in (9, 0):
+        with pytest.raises(RepriseError, match=f"has 10 to 100,000 clips, not {size}"):
+            renderer.render(tmp_path / "small", size=size)
+    assert not (tmp_path / "small").exists()
 
 
 @pytest.mark.parametrize("text", [None, "", "no list\n", "0" * 32 + " audio/a.wav\n"])

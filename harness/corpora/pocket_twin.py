@@ -7,13 +7,12 @@ them. ``harness.corpora.NAME_pocket`` makes it a corpus of the table with a `Twi
     TWIN = Twin("nsynth", reader.read, marker="nsynth-train/examples.json")
     CORPORA = (TWIN.entry("pocket-nsynth", contents=..., audio=...),)
 
-A renderer writes its tree with `make_tree`, `write_checksums` and `write_manifest`; the reader of the published layout,
-which reads twins too, takes what they wrote from `rendering`::
+Of a twin that has no parameters but size and seed, a `Renderer` gives both functions. What writes the tree uses
+`write_checksums` and `write_manifest`; the reader of the published layout, which reads twins too, takes what they wrote
+from `rendering`::
 
-    def render(root, *, size=DEFAULT_SIZE, seed=0, jobs=None):
-        parameters = {"size": size, "seed": seed}
-        check_parameters(size, seed, smallest=60)
-        make_tree(root, lambda folder: _write(folder, jobs), parameters=parameters, version=RENDERER_VERSION)
+    RENDERER = Renderer("nsynth", version=1, default_size=1200, smallest=40, write=_write_tree)
+    folder_name, render = RENDERER.folder_name, RENDERER.render
 """
 
 import importlib
@@ -24,7 +23,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -145,6 +144,72 @@ class Twin:
     def _renderer(self) -> ModuleType:
         # Here, as reading a corpus needs no synthesizer.
         return importlib.import_module(f"harness.corpora.pocket.{self.renderer}")
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """How a twin is rendered whose only parameters are its size and a seed.
+
+    Parameters
+    ----------
+    name
+        Of the corpus, without ``pocket-``.
+    version
+        As in `make_tree`.
+    default_size, smallest
+        Number of clips unless told, and the least that a corpus can be made of.
+    write
+        ``write(folder, parameters, jobs)``: as in `make_tree`; with ``parameters["size"]``, ``parameters["seed"]`` and
+        the number of processes.
+    """
+
+    name: str
+    _: KW_ONLY
+    version: int
+    default_size: int
+    smallest: int
+    write: Callable[[Path, dict[str, int], int | None], None]
+
+    def folder_name(self, size: int | None = None, seed: int = 0) -> str:
+        """Name for a corpus' folder that no other corpus shares.
+
+        Parameters
+        ----------
+        size, seed
+            As in `render`.
+
+        Returns
+        -------
+        str
+            For instance ``pocket-nsynth-1200-seed-0-v1``.
+        """
+        return f"pocket-{self.name}-{size or self.default_size}-seed-{seed}-v{self.version}"
+
+    def render(self, root: Path | str, *, size: int | None = None, seed: int = 0, jobs: int | None = None) -> None:
+        """Render the corpus, whole or not at all, with a progress bar.
+
+        Parameters
+        ----------
+        root
+            The folder to make. One that holds this very corpus already is left as it is.
+        size
+            Number of clips, `smallest` to 100,000.
+        seed
+            A whole number from 0 on.
+        jobs
+            Number of processes; default: one per core.
+
+        Raises
+        ------
+        RepriseError
+            A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
+        """
+        size = self.default_size if size is None else size
+        check_parameters(size, seed, smallest=self.smallest)
+        parameters = {"size": size, "seed": seed}
+        make_tree(
+            root, lambda folder: self.write(folder, parameters, jobs), parameters=parameters, version=self.version
+        )
 
 
 def check_parameters(size: int, seed: int, *, smallest: int) -> None:

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from harness.errors import RepriseError
-from harness.features.frontends import FRONT_ENDS, FrontEnd, _hann, _pool, _project, _slaney_weights, slaney_edges
+from harness.features.frontends import FRONT_ENDS, FrontEnd
+from harness.features.transforms import pool, slaney_bands, slaney_edges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +140,12 @@ class HanSegments(FrontEnd):
         if (peak := np.abs(waveform).max(initial=0)) > 0:
             waveform = waveform / peak
         padded = np.pad(waveform, self.N_FFT // 2)
-        weights = _slaney_weights(self.sample_rate, self.N_FFT, self.n_mels)
         # In float64, as what the rounding of a loud partial leaves in the other bands is not small beside the offset.
-        bands = _project(padded, _hann(self.N_FFT, np.float64), self.N_FFT, self.hop_length, weights, power=1)
+        bands = slaney_bands(
+            padded, self.sample_rate, self.N_FFT, self.hop_length, self.n_mels, power=1, dtype=np.float64
+        )
         bands += np.float32(self.offset)
-        return np.ascontiguousarray(_pool(np.log(bands, out=bands), self.time_pool).T)
+        return np.ascontiguousarray(pool(np.log(bands, out=bands), self.time_pool).T)
 
 
 FRONT_ENDS[HanSegments.name] = HanSegments

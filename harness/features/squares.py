@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from harness.errors import RepriseError
-from harness.features.frontends import FRONT_ENDS, FrontEnd, _hann, _pool, _project, _slaney_weights, slaney_edges
+from harness.features.frontends import FRONT_ENDS, FrontEnd
+from harness.features.transforms import pool, slaney_bands, slaney_edges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +98,9 @@ class MelSquares(FrontEnd):
                 f"{self.segments} squares of {self.FRAMES} frames; leave it out or give fewer segments"
             )
         padded = np.pad(np.asarray(waveform, np.float32), (self.N_FFT // 2, self.N_FFT // 2 + max(0, missing)))
-        weights = _slaney_weights(self.sample_rate, self.N_FFT, self.n_mels)
-        bands = _project(padded, _hann(self.N_FFT, np.float32), self.N_FFT, self.hop_length, weights, power=2)[:frames]
+        bands = slaney_bands(padded, self.sample_rate, self.N_FFT, self.hop_length, self.n_mels, power=2)[:frames]
         squares = np.log(bands + np.float32(self.OFFSET)).reshape(self.segments, self.FRAMES, self.n_mels)
-        return np.ascontiguousarray(np.stack([_pool(square, self.time_pool).T for square in squares]))
+        return np.ascontiguousarray(np.stack([pool(square, self.time_pool).T for square in squares]))
 
 
 FRONT_ENDS[MelSquares.name] = MelSquares

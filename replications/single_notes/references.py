@@ -22,8 +22,7 @@ from sklearn.svm import SVC
 from harness import features
 from harness.corpora import Corpus
 from harness.errors import RepriseError
-from harness.features import Store
-from harness.features.frontends import NotePicture
+from harness.features import NotePicture, Store
 from harness.studies import networks, records
 from harness.studies.trial import Clock, Outcome, Trial, load_corpus, predictions_of
 from replications.single_notes import heads

@@ -24,14 +24,7 @@ from harness.corpora.pocket.noises import reverberate
 from harness.corpora.pocket.soundfont import SAMPLE_RATE as PLAYED_RATE
 from harness.corpora.pocket.soundfont import SOUNDFONT
 from harness.corpora.pocket.sources import CLASSES, SOURCES
-from harness.corpora.pocket_twin import (
-    TIMEOUT,
-    check_parameters,
-    make_tree,
-    write_bytes,
-    write_checksums,
-    write_manifest,
-)
+from harness.corpora.pocket_twin import TIMEOUT, Renderer, write_bytes, write_checksums, write_manifest
 from harness.parallel import parallel_map
 from harness.storage import sha256_of
 
@@ -86,48 +79,6 @@ class Clip:
         """Classes of all that sounds, in the order of `CLASSES`."""
         present = {one for source, _ in self.sounds for one in SOURCES[source].classes}
         return tuple(name for name in CLASSES if name in present)
-
-
-def folder_name(size: int = DEFAULT_SIZE, seed: int = 0) -> str:
-    """Name for a corpus' folder that no other corpus shares.
-
-    Parameters
-    ----------
-    size, seed
-        As in `render`.
-
-    Returns
-    -------
-    str
-        For instance ``pocket-audioset-500-seed-0-v1``.
-    """
-    return f"pocket-audioset-{size}-seed-{seed}-v{RENDERER_VERSION}"
-
-
-def render(root: Path | str, *, size: int = DEFAULT_SIZE, seed: int = 0, jobs: int | None = None) -> None:
-    """Render a pocket twin of AudioSet, whole or not at all, with a progress bar.
-
-    Parameters
-    ----------
-    root
-        The folder to make. One that holds this very corpus already is left as it is.
-    size
-        Number of clips, 40 to 100,000.
-    seed
-        A whole number from 0 on.
-    jobs
-        Number of processes; default: one per core.
-
-    Raises
-    ------
-    RepriseError
-        A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
-    """
-    check_parameters(size, seed, smallest=SMALLEST)
-    parameters = {"size": size, "seed": seed}
-    make_tree(
-        root, lambda folder: _write_tree(folder, parameters, jobs), parameters=parameters, version=RENDERER_VERSION
-    )
 
 
 def draw_clips(size: int, seed: int) -> list[Clip]:
@@ -341,3 +292,9 @@ def _segments(clips: list[Clip]) -> bytes:
         mids = ",".join(CLASSES[name] for name in clip.classes)
         lines.append(f'{clip.ytid}, {clip.start}.000, {clip.start + 10}.000, "{mids}"')
     return ("\n".join(lines) + "\n").encode()
+
+
+RENDERER = Renderer(
+    "audioset", version=RENDERER_VERSION, default_size=DEFAULT_SIZE, smallest=SMALLEST, write=_write_tree
+)
+folder_name, render = RENDERER.folder_name, RENDERER.render

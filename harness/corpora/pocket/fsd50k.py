@@ -27,14 +27,7 @@ from harness.corpora.pocket.noises import reverberate
 from harness.corpora.pocket.plan import draw_names
 from harness.corpora.pocket.soundfont import SAMPLE_RATE, SOUNDFONT
 from harness.corpora.pocket.sources import CLASSES, SOURCES
-from harness.corpora.pocket_twin import (
-    TIMEOUT,
-    check_parameters,
-    make_tree,
-    write_bytes,
-    write_checksums,
-    write_manifest,
-)
+from harness.corpora.pocket_twin import TIMEOUT, Renderer, write_bytes, write_checksums, write_manifest
 from harness.parallel import parallel_map
 from harness.storage import json_text, sha256_of
 
@@ -139,48 +132,6 @@ def label_of(name: str) -> str:
         For instance ``Gunshot_and_gunfire``.
     """
     return name.replace(", ", "_and_").replace(" ", "_")
-
-
-def folder_name(size: int = DEFAULT_SIZE, seed: int = 0) -> str:
-    """Name for a corpus' folder that no other corpus shares.
-
-    Parameters
-    ----------
-    size, seed
-        As in `render`.
-
-    Returns
-    -------
-    str
-        For instance ``pocket-fsd50k-1000-seed-0-v1``.
-    """
-    return f"pocket-fsd50k-{size}-seed-{seed}-v{RENDERER_VERSION}"
-
-
-def render(root: Path | str, *, size: int = DEFAULT_SIZE, seed: int = 0, jobs: int | None = None) -> None:
-    """Render a pocket twin of FSD50K, whole or not at all, with a progress bar.
-
-    Parameters
-    ----------
-    root
-        The folder to make. One that holds this very corpus already is left as it is.
-    size
-        Number of clips, 40 to 100,000.
-    seed
-        A whole number from 0 on.
-    jobs
-        Number of processes; default: one per core.
-
-    Raises
-    ------
-    RepriseError
-        A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
-    """
-    check_parameters(size, seed, smallest=SMALLEST)
-    parameters = {"size": size, "seed": seed}
-    make_tree(
-        root, lambda folder: _write_tree(folder, parameters, jobs), parameters=parameters, version=RENDERER_VERSION
-    )
 
 
 def draw_clips(size: int, seed: int) -> tuple[list[Uploader], list[Clip]]:
@@ -404,3 +355,7 @@ def _write_tree(folder: Path, parameters: dict, jobs: int | None) -> None:
         tags_per_clip=float(np.mean([len(tags) for tags in tag_lists])),
         soundfont={"name": SOUNDFONT.name, "sha256": sha256_of(SOUNDFONT)},
     )
+
+
+RENDERER = Renderer("fsd50k", version=RENDERER_VERSION, default_size=DEFAULT_SIZE, smallest=SMALLEST, write=_write_tree)
+folder_name, render = RENDERER.folder_name, RENDERER.render

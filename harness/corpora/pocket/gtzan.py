@@ -30,14 +30,7 @@ from harness.corpora.pocket.clip import stream
 from harness.corpora.pocket.genres import MARKS, ROLES
 from harness.corpora.pocket.gtzan_plan import KINDS, Clip, draw_clips, draw_parts
 from harness.corpora.pocket.soundfont import SOUNDFONT
-from harness.corpora.pocket_twin import (
-    TIMEOUT,
-    check_parameters,
-    make_tree,
-    write_bytes,
-    write_checksums,
-    write_manifest,
-)
+from harness.corpora.pocket_twin import TIMEOUT, Renderer, write_bytes, write_checksums, write_manifest
 from harness.errors import RepriseError
 from harness.parallel import parallel_map
 from harness.storage import json_text, sha256_of
@@ -62,48 +55,6 @@ The tables of this corpus are dedicated to the public under CC BY 4.0 (attributi
 samples that their author published under the GNU General Public License, version 2; it can be rendered again at any
 time, and there is no need to distribute it.
 """
-
-
-def folder_name(size: int = DEFAULT_SIZE, seed: int = 0) -> str:
-    """Name for a corpus' folder that no other corpus shares.
-
-    Parameters
-    ----------
-    size, seed
-        As in `render`.
-
-    Returns
-    -------
-    str
-        For instance ``pocket-gtzan-200-seed-0-v1``.
-    """
-    return f"pocket-gtzan-{size}-seed-{seed}-v{RENDERER_VERSION}"
-
-
-def render(root: Path | str, *, size: int = DEFAULT_SIZE, seed: int = 0, jobs: int | None = None) -> None:
-    """Render a pocket twin of GTZAN, whole or not at all, with a progress bar.
-
-    Parameters
-    ----------
-    root
-        The folder to make. One that holds this very corpus already is left as it is.
-    size
-        Number of tracks, 20 to 100,000; the genres differ by one at most.
-    seed
-        A whole number from 0 on.
-    jobs
-        Number of processes; default: one per core.
-
-    Raises
-    ------
-    RepriseError
-        A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
-    """
-    check_parameters(size, seed, smallest=SMALLEST)
-    parameters = {"size": size, "seed": seed}
-    make_tree(
-        root, lambda folder: _write_tree(folder, parameters, jobs), parameters=parameters, version=RENDERER_VERSION
-    )
 
 
 def faults(root: Path | str) -> pd.DataFrame:
@@ -336,3 +287,7 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> bytes:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+RENDERER = Renderer("gtzan", version=RENDERER_VERSION, default_size=DEFAULT_SIZE, smallest=SMALLEST, write=_write_tree)
+folder_name, render = RENDERER.folder_name, RENDERER.render

@@ -26,14 +26,7 @@ import soundfile
 from harness.corpora.nsynth import FAMILIES, QUALITIES, SAMPLE_RATE, SOURCES
 from harness.corpora.pocket.notes import RULES, Design, measure, play, qualities
 from harness.corpora.pocket.soundfont import HIGHEST, SOUNDFONT
-from harness.corpora.pocket_twin import (
-    TIMEOUT,
-    check_parameters,
-    make_tree,
-    write_bytes,
-    write_checksums,
-    write_manifest,
-)
+from harness.corpora.pocket_twin import TIMEOUT, Renderer, write_bytes, write_checksums, write_manifest
 from harness.parallel import parallel_map
 from harness.storage import sha256_of
 
@@ -137,48 +130,6 @@ class Note:
     def key(self) -> str:
         """Its name, as NSynth names notes."""
         return f"{self.instrument_name}-{self.pitch:03d}-{self.velocity:03d}"
-
-
-def folder_name(size: int = DEFAULT_SIZE, seed: int = 0) -> str:
-    """Name for a corpus' folder that no other corpus shares.
-
-    Parameters
-    ----------
-    size, seed
-        As in `render`.
-
-    Returns
-    -------
-    str
-        For instance ``pocket-nsynth-1200-seed-0-v1``.
-    """
-    return f"pocket-nsynth-{size}-seed-{seed}-v{RENDERER_VERSION}"
-
-
-def render(root: Path | str, *, size: int = DEFAULT_SIZE, seed: int = 0, jobs: int | None = None) -> None:
-    """Render a pocket twin of NSynth, whole or not at all, with a progress bar.
-
-    Parameters
-    ----------
-    root
-        The folder to make. One that holds this very corpus already is left as it is.
-    size
-        Number of notes, 40 to 100,000.
-    seed
-        A whole number from 0 on.
-    jobs
-        Number of processes; default: one per core.
-
-    Raises
-    ------
-    RepriseError
-        A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
-    """
-    check_parameters(size, seed, smallest=SMALLEST)
-    parameters = {"size": size, "seed": seed}
-    make_tree(
-        root, lambda folder: _write_tree(folder, parameters, jobs), parameters=parameters, version=RENDERER_VERSION
-    )
 
 
 def draw_notes(size: int, seed: int) -> list[Note]:
@@ -373,3 +324,7 @@ def _write_tree(folder: Path, parameters: dict, jobs: int | None) -> None:
         rules=RULES,
         soundfont={"name": SOUNDFONT.name, "sha256": sha256_of(SOUNDFONT)},
     )
+
+
+RENDERER = Renderer("nsynth", version=RENDERER_VERSION, default_size=DEFAULT_SIZE, smallest=SMALLEST, write=_write_tree)
+folder_name, render = RENDERER.folder_name, RENDERER.render

@@ -14,8 +14,6 @@ import contextlib
 import hashlib
 import json
 import platform
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +27,18 @@ from harness.corpora.pocket.clip import stem as render_stem
 from harness.corpora.pocket.instruments import CLASSES
 from harness.corpora.pocket.plan import Clip, draw_clips, draw_metadata, draw_test, labels_of
 from harness.corpora.pocket.soundfont import SOUNDFONT
+from harness.corpora.pocket_twin import TIMEOUT, check_parameters, make_tree, write_bytes
 from harness.errors import RepriseError
 from harness.parallel import parallel_map
-from harness.storage import lock, sha256_of
+from harness.storage import sha256_of
 
 #: Changes whenever the same parameters would give other bytes.
 RENDERER_VERSION = 1
 DEFAULT_SIZE = 600
 DEFAULT_DENSITY = 0.5
-SMALLEST, LARGEST = 20, 100_000
-#: Clips per task, and seconds that a task may take before its worker is taken for hung.
-CHUNK, TIMEOUT = 10, 300.0
+SMALLEST = 20
+#: Clips per task of a worker process.
+CHUNK = 10
 
 ACKNOWLEDGEMENT = """\
 # A pocket twin of OpenMIC-2018
@@ -111,34 +110,16 @@ def render(
     RepriseError
         A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
     """
-    root = Path(root).absolute()
-    if not SMALLEST <= size <= LARGEST:
-        raise RepriseError(f"a pocket corpus has {SMALLEST} to {LARGEST:,} clips, not {size}")
-    if seed < 0:
-        raise RepriseError(f"the seed of a pocket corpus is a whole number from 0 on, not {seed}")
+    check_parameters(size, seed, smallest=SMALLEST)
     parameters = {"size": size, "density": density, "seed": seed}
     clips = draw_clips(size, seed)
     mask = labels.draw_mask(labels_of(clips), density, seed)
-    try:
-        # Beside the folder and not its own lock, which a caller may hold.
-        with lock(root.with_name(f".{root.name}.render")):
-            if root.exists() and any(root.iterdir()):
-                if _is_made(root, parameters):
-                    return
-                raise RepriseError(f"{root} is not empty: delete it, or choose another folder for the pocket corpus")
-            for leftover in root.parent.glob(f".{root.name}.*.part"):  # of a run that was killed
-                shutil.rmtree(leftover, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".part", dir=root.parent))
-            try:
-                _write_tree(folder, clips, mask, parameters, jobs)
-                folder.chmod(0o755)
-                if root.exists():
-                    root.rmdir()
-                folder.rename(root)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise RepriseError(_cannot_write(root, error)) from error
+    make_tree(
+        root,
+        lambda folder: _write_tree(folder, clips, mask, parameters, jobs),
+        parameters=parameters,
+        version=RENDERER_VERSION,
+    )
 
 
 def activity(root: Path | str) -> tuple[np.ndarray, float]:
@@ -258,18 +239,6 @@ def _ground_truth(root: Path | str):
         ) from error
 
 
-def _is_made(root: Path, parameters: dict) -> bool:
-    try:
-        manifest = json.loads((root / "ground_truth" / "manifest.json").read_text(encoding="utf-8"))
-        return manifest["parameters"] == parameters and manifest["renderer_version"] == RENDERER_VERSION
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
-    return f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
-
-
 def _write_chunk(task: tuple[Path, int, list[Clip]]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Render clips and write their files; give each one's MD5, activity (20, 100) and features (10, 128)."""
     folder, seed, clips = task
@@ -283,18 +252,14 @@ def _write_chunk(task: tuple[Path, int, list[Clip]]) -> list[tuple[str, np.ndarr
             "features": described.tolist(),
         }
         compact = {"separators": (",", ":"), "allow_nan": False}
-        files = {
-            f"audio/{clip.key[:3]}/{clip.key}.ogg": ogg,
-            f"vggish/{clip.key[:3]}/{clip.key}.json": json.dumps(embedding).encode(),
-            f"ground_truth/scores/{clip.key[:3]}/{clip.key}.json": json.dumps(score.to_json(), **compact).encode(),
-        }
-        try:
-            for name, data in files.items():
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-        except OSError as error:
-            raise RepriseError(_cannot_write(folder, error)) from error
+        write_bytes(
+            folder,
+            {
+                f"audio/{clip.key[:3]}/{clip.key}.ogg": ogg,
+                f"vggish/{clip.key[:3]}/{clip.key}.json": json.dumps(embedding).encode(),
+                f"ground_truth/scores/{clip.key[:3]}/{clip.key}.json": json.dumps(score.to_json(), **compact).encode(),
+            },
+        )
         silent = np.zeros(synth.FRAMES, dtype=bool)
         frames = np.stack([active.get(name, silent) for name in CLASSES])
         results.append((hashlib.md5(ogg, usedforsecurity=False).hexdigest(), frames, described))

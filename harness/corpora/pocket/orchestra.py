@@ -25,21 +25,14 @@ import soxr
 from harness.corpora.orchestra import CLASSES, pitch_name
 from harness.corpora.pocket.players import VOICES, Take, Voice, draw_players, draw_take, play
 from harness.corpora.pocket.soundfont import SAMPLE_RATE, SOUNDFONT
-from harness.corpora.pocket_twin import (
-    TIMEOUT,
-    check_parameters,
-    make_tree,
-    write_bytes,
-    write_checksums,
-    write_manifest,
-)
+from harness.corpora.pocket_twin import TIMEOUT, Renderer, write_bytes, write_checksums, write_manifest
 from harness.corpora.tinysol import COLUMNS, DYNAMICS, FOLDS, INSTRUMENTS, METADATA
 from harness.parallel import parallel_map
 from harness.storage import sha256_of
 
 #: Changes whenever the same parameters would give other bytes.
 RENDERER_VERSION = 2
-DEFAULT_SIZE = 1301
+DEFAULT_SIZE = 1301  # as in the thesis
 #: Fewer notes would leave a class without one in each fold.
 SMALLEST = 70
 #: Shares of the notes whose pitch was corrected by some cents, and that are copies of a neighbour, a semitone off.
@@ -104,48 +97,6 @@ class Note:
     def steps(self) -> int:
         """Semitones by which it lies above the note it is a copy of; 0 if it is none."""
         return {"R100u": 1, "R100d": -1}.get(self.change, 0)
-
-
-def folder_name(size: int = DEFAULT_SIZE, seed: int = 0) -> str:
-    """Name for a corpus' folder that no other corpus shares.
-
-    Parameters
-    ----------
-    size, seed
-        As in `render`.
-
-    Returns
-    -------
-    str
-        For instance ``pocket-notes-1301-seed-0-v2``.
-    """
-    return f"pocket-notes-{size}-seed-{seed}-v{RENDERER_VERSION}"
-
-
-def render(root: Path | str, *, size: int = DEFAULT_SIZE, seed: int = 0, jobs: int | None = None) -> None:
-    """Render a pocket twin of TinySOL, whole or not at all, with a progress bar.
-
-    Parameters
-    ----------
-    root
-        The folder to make. One that holds this very corpus already is left as it is.
-    size
-        Number of notes, 70 to 100,000; 1,301 as in the thesis by default.
-    seed
-        A whole number from 0 on.
-    jobs
-        Number of processes; default: one per core.
-
-    Raises
-    ------
-    RepriseError
-        A parameter is out of range, the folder holds something else, the disk is full, or a worker hung.
-    """
-    check_parameters(size, seed, smallest=SMALLEST)
-    parameters = {"size": size, "seed": seed}
-    make_tree(
-        root, lambda folder: _write_tree(folder, parameters, jobs), parameters=parameters, version=RENDERER_VERSION
-    )
 
 
 def draw_notes(size: int, seed: int) -> list[Note]:
@@ -321,3 +272,7 @@ def _row(note: Note) -> dict[str, object]:
         "FALSE" if note.change == "N" else "TRUE",
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+RENDERER = Renderer("notes", version=RENDERER_VERSION, default_size=DEFAULT_SIZE, smallest=SMALLEST, write=_write_tree)
+folder_name, render = RENDERER.folder_name, RENDERER.render
