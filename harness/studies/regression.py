@@ -1,12 +1,11 @@
 """The guard against regressions: trials run again, clip by clip beside those kept with the results.
 
 Where packages and machine are the same, predictions must be the same bit by bit, and any other is a change that wants
-a reason. Elsewhere rounding differs, and training makes as much of that as of another seed. There each arm's loss of
-the main score is tested, one-sided, over seeds and groups of clips together, as `harness.metrics.seeds` has it:
-``s²/S`` for what differs from one training to the next, and what all seeds share of the error of resampled groups. Few
-seeds hardly tell ``s²``, so it is pooled over the arms, but for an arm that varies more than that. P values are Holm's
-(1979) over all arms, so that a clean run raises any alarm at all with the stated probability only. No tolerance is set
-by hand, and the table says what loss would have been found.
+a reason. Elsewhere rounding differs, and training makes as much of that as of another seed. There it is tested whether
+an arm, or the mean of all arms, lost more than another training would (`harness.studies.losses`), and a clean run
+raises any alarm at all with the stated probability only. No tolerance is set by hand, and the table says what loss
+would have been found. An arm that could lose all its skill unseen is called blind; where one seed is kept of every
+arm, nothing is known of training and nothing is tested. Neither is an alarm, and the last line says how many there are.
 
 What does not depend on rounding is compared everywhere: settings, front ends, clips and their labels, and the metrics,
 which today's code computes again from the predictions that are kept.
@@ -16,31 +15,29 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
-from scipy import stats
 
-from harness import corpora
-from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
-from harness.metrics import comparison, multiclass, seeds
-from harness.storage import cache_home, data_root
-from harness.studies import executor, kept, records
+from harness.metrics import multiclass
+from harness.storage import data_root
+from harness.studies import executor, kept, losses, records
 from harness.studies.likeness import other_environment, other_settings, same_clips
-from harness.studies.records import Record, scoring
+from harness.studies.losses import AGREEMENT, LEVEL, POWER, TOGETHER, Loss, Scores, agreement
+from harness.studies.records import Predictions, Record, scoring
 from harness.studies.study import Study
 
-#: Chance of any alarm in a clean run is one minus this; and of finding the loss that the table calls detectable.
-LEVEL, POWER = 0.99, 0.8
-REPLICATES = 1000
 IDENTICAL, NO_LOSS = "identical", "no loss found"
+BLIND, NOT_TESTED = "blind", "not tested"
+ONE_SEED = "one seed is kept, so nothing is known of training"
+UNDEFINED = "a score is undefined, or the same for all kept seeds"
 CHANGED, FELL, OTHER, NOT_RUN, METRIC = "changed", "fell", "other settings", "not run", "metric"
+#: How often predictions are dealt out among the clips to see what no skill scores.
+DEALS = 10
 #: A trial that is kept, and the same by today's code.
 Pair = tuple[Record, Record]
 
@@ -57,21 +54,16 @@ class Finding:
         How many seeds were compared.
     verdict
         ``"identical"`` or ``"no loss found"``; or ``"changed"`` (where the environment is the same), ``"fell"``,
-        ``"other settings"``, ``"not run"``, ``"metric"`` (one comes out otherwise than recorded).
+        ``"other settings"``, ``"not run"``, ``"metric"`` (one comes out otherwise than recorded); or ``"not tested"``
+        or, after `judge`, ``"blind"`` (all skill could be lost unseen), which say nothing either way.
     note
         What differs.
     metric
         The main score.
     before, now
-        Mean over these seeds.
-    loss
-        Mean over the seeds of how much worse it is now; None where not computed, as are the others.
-    error, degrees
-        Standard error of that, and its degrees of freedom; infinite where clips alone are known to vary.
-    p_value
-        Of the one-sided test; after `judge`, by Holm.
-    detectable
-        After `judge`: the loss that the test finds with probability `POWER`.
+        Mean over these seeds; None where not computed.
+    losses
+        What was tested.
     """
 
     study: str
@@ -83,16 +75,12 @@ class Finding:
     metric: str = ""
     before: float | None = None
     now: float | None = None
-    loss: float | None = None
-    error: float | None = None
-    degrees: float | None = None
-    p_value: float | None = None
-    detectable: float | None = None
+    losses: tuple[Loss, ...] = ()
 
     @property
     def sound(self) -> bool:
         """Whether there is nothing to accept or mend."""
-        return self.verdict in (IDENTICAL, NO_LOSS)
+        return self.verdict in (IDENTICAL, NO_LOSS, BLIND, NOT_TESTED)
 
 
 def baselines(study: Study, results: Path) -> dict[Path, list[Record]]:
@@ -200,16 +188,17 @@ def compare(study: Study, baseline: Sequence[Record], now: Sequence[Record], *, 
     study
         Whose.
     baseline
-        Kept trials of one corpus; their files are checked first.
+        Kept trials of one corpus; their files are checked first. All tell how far trainings lie apart.
     now
         The same trials by today's code; seeds that are left out are not compared.
     part
-        Whose main score is tested; predictions on all parts must be the same.
+        Whose scores are tested; predictions on all parts must be the same.
 
     Returns
     -------
     list of Finding
-        One for each arm and condition of the baseline; give all to `judge`.
+        One for each arm and condition of the baseline, and one for the mean where several were tested; give all to
+        `judge`.
 
     Raises
     ------
@@ -219,15 +208,26 @@ def compare(study: Study, baseline: Sequence[Record], now: Sequence[Record], *, 
     by_place = {kept.place(r): r for r in now}
     order = {arm.name: number for number, arm in enumerate(study.arms)}
     ordered = sorted(baseline, key=lambda r: (order.get(r.arm, len(order)), kept.place(r)))
-    found, pairs = [], {}
+    found, pairs, old = [], {}, {}
     for label, of_label in groupby(ordered, key=lambda r: r.folder.parent.name):
-        old = [records.intact(r.folder) for r in of_label]
-        pairs[label] = [(r, by_place[kept.place(r)]) for r in old if kept.place(r) in by_place]
-        blank = Finding(study.name, old[0].data["corpus"], label, len(pairs[label]), NOT_RUN, metric=study.metric)
+        old[label] = [records.intact(r.folder) for r in of_label]
+        pairs[label] = [(r, by_place[kept.place(r)]) for r in old[label] if kept.place(r) in by_place]
+        corpus = old[label][0].data["corpus"]
+        blank = Finding(study.name, corpus, label, len(pairs[label]), NOT_RUN, metric=study.metric)
         found.append(_look(blank, pairs[label], part) if pairs[label] else blank)
     differing = {f.label: pairs[f.label] for f in found if f.verdict != NOT_RUN and _comparable(pairs[f.label])}
-    tested = _test(study, differing, part)
-    return [replace(f, **tested.get(f.label, {})) for f in found]
+    tested = _test(study, old, differing, part) if differing else {}
+    why = UNDEFINED if any(len(of_label) > 1 for of_label in old.values()) else ONE_SEED
+    found = [
+        replace(f, verdict=NOT_TESTED, note=f"{f.note}; {why}")
+        if f.verdict == NO_LOSS and f.label not in tested
+        else replace(f, losses=tested.get(f.label, ()))
+        for f in found
+    ]
+    if TOGETHER in tested:
+        seeds = max(map(len, differing.values()))
+        found.append(Finding(study.name, corpus, TOGETHER, seeds, NO_LOSS, losses=tested[TOGETHER]))
+    return found
 
 
 def expected(study: Study, baseline: Sequence[Record], now: Sequence[Record]) -> list[Record]:
@@ -281,55 +281,44 @@ def _comparable(pairs: Sequence[Pair]) -> bool:
     return all(same_clips(*pair) for pair in pairs) and not all(kept.same_predictions(*pair) for pair in pairs)
 
 
-def _test(study: Study, pairs: Mapping[str, Sequence[Pair]], part: str) -> dict[str, dict[str, Any]]:
-    """Loss of the main score, its standard error and p value, by label."""
-    losses = {label: _losses(study, of_label, part) for label, of_label in pairs.items()}
-    losses = {label: loss for label, loss in losses.items() if np.isfinite(loss.scores).all()}
-    arms = [pairs[label][0][0].arm for label in losses]
-    between, freedom = _between_trainings([loss.scores for loss in losses.values()], arms)
-    result = {}
-    for label, loss in losses.items():
-        # An arm that varies more than the others is not to be judged by them.
-        own = loss.seed_variance if loss.seeds > 1 else 0.0
-        of_training = max(between, own) / loss.seeds
-        total = of_training + loss.clip_variance
-        degrees = freedom * total / of_training if of_training else np.inf
-        error = float(np.sqrt(total))
-        p = float(stats.t.sf(loss.score / error, degrees)) if error else float(loss.score <= 0)
-        result[label] = {"loss": loss.score, "error": error, "degrees": degrees, "p_value": p}
-    return result
+def _test(
+    study: Study, old: Mapping[str, Sequence[Record]], pairs: Mapping[str, Sequence[Pair]], part: str
+) -> dict[str, tuple[Loss, ...]]:
+    """Losses by label: of the main score, and of the agreement where it can be had."""
+    scores: dict[str, dict[str, Scores]] = {study.metric: {}, AGREEMENT: {}}
+    for label, of_label in old.items():
+        scores[study.metric][label] = _main_scores(study.metric, of_label, pairs.get(label, ()), part)
+        if agreeing := _agreements(of_label, pairs.get(label, ()), part):
+            scores[AGREEMENT][label] = agreeing
+    found = [losses.losses(metric, arms) for metric, arms in scores.items()]
+    labels = dict.fromkeys(label for of_metric in found for label in of_metric)
+    return {label: tuple(of_metric[label] for of_metric in found if label in of_metric) for label in labels}
 
 
-def _losses(study: Study, pairs: Sequence[Pair], part: str) -> seeds.Replicates:
-    """How much worse the main score is now, by seed, and on resampled groups."""
-    sides = [
-        seeds.distributions(
-            [_as_trial(r, part) for r in side],
-            metrics=[study.metric],
-            replicates=REPLICATES,
-            threshold=pairs[0][0].data["protocol"].get("threshold", 0.5),
-            scoring=scoring(pairs[0][0].data),
-        )[study.metric]
-        for side in zip(*pairs, strict=True)
-    ]
-    return sides[1] - sides[0] if study.metric in multiclass.LOSSES else sides[0] - sides[1]
+def _main_scores(metric: str, old: Sequence[Record], pairs: Sequence[Pair], part: str) -> Scores:
+    values = {r.folder: _score(r, metric, part) for r in old}
+    return Scores(
+        np.array(list(values.values())),
+        len(old) - 1,
+        [values[before.folder] for before, _ in pairs],
+        [_score(now, metric, part) for _, now in pairs],
+        floor=float(np.mean([_without_skill(before, metric, part) for before, _ in pairs])) if pairs else np.nan,
+        lower_is_better=metric in multiclass.LOSSES,
+    )
 
 
-def _between_trainings(losses: Sequence[np.ndarray], arms: Sequence[str]) -> tuple[float, int]:
-    """Variance of a loss from one training to the next, and its degrees of freedom.
-
-    Pooled within arms and conditions; where none has two seeds, within arms, whose conditions then stand for seeds.
-    """
-    several = [values for values in losses if len(values) > 1]
-    if not several:
-        several = [np.concatenate([v for v, a in zip(losses, arms, strict=True) if a == arm]) for arm in set(arms)]
-    freedom = sum(len(values) - 1 for values in several)
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several)
-    return (squares / freedom if freedom else 0.0), freedom
+def _agreements(old: Sequence[Record], pairs: Sequence[Pair], part: str) -> Scores | None:
+    """How the predictions of two kept seeds agree, and those of kept and now; none without three seeds on one part."""
+    of_kept = [r.predictions(part) for r in old]
+    if len(old) < 3 or not all(np.array_equal(p.keys, of_kept[0].keys) for p in of_kept):
+        return None
+    alike = np.array([agreement(a.probabilities, b.probabilities) for a, b in combinations(of_kept, 2)])
+    now = [agreement(*(r.predictions(part).probabilities for r in pair)) for pair in pairs]
+    return Scores(alike, len(old) - 1, [alike.mean()] * len(now), now)
 
 
 def judge(found: Sequence[Finding], *, level: float = LEVEL) -> list[Finding]:
-    """Judge all arms as one family.
+    """Judge all tests together.
 
     Parameters
     ----------
@@ -341,38 +330,47 @@ def judge(found: Sequence[Finding], *, level: float = LEVEL) -> list[Finding]:
     Returns
     -------
     list of Finding
-        With p values by Holm, and what loss would have been found.
+        With corrected p values, and what loss would have been found.
     """
-    tested = [f for f in found if f.p_value is not None]
-    adjusted = comparison.holm([f.p_value for f in tested]) if tested else []
-    result = {}
-    for finding, p in zip(tested, adjusted, strict=True):
-        quantiles = stats.t.ppf([1 - (1 - level) / len(tested), POWER], finding.degrees)
-        verdict = FELL if p < 1 - level and finding.verdict != METRIC else finding.verdict
-        detectable = float(quantiles.sum() * finding.error)
-        result[id(finding)] = replace(finding, p_value=float(p), detectable=detectable, verdict=verdict)
-    return [result.get(id(f), f) for f in found]
+    places = {(f.study, f.corpus): [] for f in found if f.losses}
+    for number, f in enumerate(found):
+        for loss in f.losses:
+            places[f.study, f.corpus].append((number, loss))
+    judged: dict[int, list[Loss]] = {}
+    for of_study, after in zip(
+        places.values(), losses.judge([[loss for _, loss in p] for p in places.values()], level=level), strict=True
+    ):
+        for (number, _), loss in zip(of_study, after, strict=True):
+            judged.setdefault(number, []).append(loss)
+    return [_judged(f, judged[n], level) if n in judged else f for n, f in enumerate(found)]
 
 
-@lru_cache(maxsize=1)
-def _groups(corpus: str, home: Path) -> dict[str, str]:
-    """Group of each clip that has one."""
-    clips = corpora.load(corpus).clips
-    known = clips["group"].notna()
-    return dict(zip(clips.loc[known, "key"], clips.loc[known, "group"].astype(str), strict=True))
-
-
-def _as_trial(record: Record, part: str) -> seeds.Trial:
-    p, groups = record.predictions(part), _groups(record.data["corpus"], cache_home())
-    units = np.array([f"group {groups[key]}" if key in groups else key for key in clips_of(p.keys).tolist()])
-    return seeds.Trial(p.labels, p.probabilities, p.mask, units)
+def _judged(finding: Finding, tested: Sequence[Loss], level: float) -> Finding:
+    verdict = finding.verdict
+    if verdict != METRIC and any(loss.p_value < 1 - level for loss in tested):
+        verdict = FELL
+    elif verdict == NO_LOSS and all(loss.blind for loss in tested):
+        verdict = BLIND
+    return replace(finding, verdict=verdict, losses=tuple(tested))
 
 
 def _score(record: Record, metric: str, part: str) -> float:
     """A trial's score by today's metrics."""
-    p, threshold = record.predictions(part), record.data["protocol"].get("threshold", 0.5)
-    value = scoring(record.data).evaluate(p.labels, p.probabilities, p.mask, threshold=threshold)[metric]
-    return np.nan if value is None else value
+    return _scored(record, record.predictions(part), metric)
+
+
+def _without_skill(record: Record, metric: str, part: str) -> float:
+    """What a trial would score had each clip another one's predictions: mean over random deals."""
+    p, generator = record.predictions(part), np.random.default_rng(0)
+    dealt = [replace(p, probabilities=generator.permutation(p.probabilities)) for _ in range(DEALS)]
+    return float(np.mean([_scored(record, of_deal, metric) for of_deal in dealt]))
+
+
+def _scored(record: Record, p: Predictions, metric: str) -> float:
+    """NaN where undefined."""
+    arrays = scoring(record.data).validate(p.labels, p.probabilities, p.mask)
+    settings = {"metrics": [metric], "threshold": record.data["protocol"].get("threshold", 0.5)}
+    return float(scoring(record.data).weighted_scores(*arrays, np.ones((1, len(p.keys))), **settings)[0][metric][0])
 
 
 def _list(names: Sequence[str], most: int = 3) -> str:
@@ -397,24 +395,34 @@ def shown(found: Sequence[Finding], *, level: float = LEVEL) -> Group:
     """
     parts: list[Table | str] = []
     differing = [f for f in found if f.verdict != IDENTICAL or f.note]
-    for (name, corpus, metric), of_study in groupby(differing, key=lambda f: (f.study, f.corpus, f.metric)):
-        table = Table(title=f"{name} on {corpus} beside the records kept: {metric}", title_justify="left")
-        for head in ("arm", "seeds", "kept", "now", "loss", "p (Holm)", "detectable", "verdict"):
-            table.add_column(head, justify="left" if head in ("arm", "verdict") else "right")
+    for (name, corpus), of_study in groupby(differing, key=lambda f: (f.study, f.corpus)):
+        table = Table(title=f"{name} on {corpus} beside the records kept", title_justify="left")
+        for head in ("arm", "seeds", "score", "kept", "now", "loss", "p (Holm)", "detectable", "verdict"):
+            table.add_column(head, justify="left" if head in ("arm", "score", "verdict") else "right")
         for f in of_study:
-            values = (f.before, f.now, f.loss, f.p_value, f.detectable)
-            numbers = ["" if value is None else f"{value:.4f}" for value in values]
-            table.add_row(f.label, str(f.seeds), *numbers, f.verdict, style=None if f.sound else "bold")
+            rows = [_row(loss) for loss in f.losses] or [(f.metric, *_numbers(f.before, f.now), "", "", "")]
+            for number, row in enumerate(rows):
+                label, count, verdict = ("", "", "") if number else (f.label, str(f.seeds), f.verdict)
+                table.add_row(label, count, *row, verdict, style=None if f.sound else "bold")
         parts.append(table)
     notes: dict[str, list[str]] = {}
     for f in differing:
-        alone = "one training each: clips alone vary" if f.seeds == 1 and f.error and np.isinf(f.degrees) else ""
-        notes.setdefault("; ".join(filter(None, [f.note, alone])), []).append(f.label)
+        notes.setdefault(f.note, []).append(f.label)
     parts += [f"{_list(labels)}: {note}." for note, labels in notes.items() if note]
-    if any(f.p_value is not None for f in found):
+    if any(f.losses for f in found):
         parts.append(
-            f"One-sided, over seeds and groups of clips; p by Holm: {1 - level:.0%} for any false alarm at all. "
-            f"Detectable: the loss that is found with {POWER:.0%}."
+            f"One-sided, over trainings as the kept seeds vary; p by Holm: {1 - level:.0%} for any false alarm at all. "
+            f"Detectable: the loss that is found with {POWER:.0%}; none where not even that of all skill is."
         )
-    same = sum(f.verdict == IDENTICAL for f in found)
-    return Group(*parts, f"{same} of {len(found)} arms predict the same bit by bit.")
+    arms = [f.verdict for f in found if f.label != TOGETHER]
+    unsaid = "".join(f", {arms.count(verdict)} {verdict}" for verdict in (NOT_TESTED, BLIND) if verdict in arms)
+    return Group(*parts, f"{arms.count(IDENTICAL)} of {len(arms)} arms predict the same bit by bit{unsaid}.")
+
+
+def _row(loss: Loss) -> tuple[str, ...]:
+    told = "none" if loss.blind else f"{loss.detectable:.4f}"
+    return (loss.metric, *_numbers(loss.before, loss.now, loss.loss, loss.p_value), told)
+
+
+def _numbers(*values: float | None) -> list[str]:
+    return ["" if value is None else f"{value:.4f}" for value in values]
