@@ -6,7 +6,7 @@ import scipy.fft
 from harness.features.audio import DECODING
 
 #: A plateau is three equal samples, entered or left by a step of 0.2 % of its height and of three steps of the
-#: encoding, since the top of any slow or quiet wave is flat when it is rounded.
+#: encoding or more, since the top of any slow or quiet wave is flat when it is rounded.
 PLATEAU, PLATEAU_STEP, ROUNDING = 3, 2e-3, 3.0
 #: Static is white and stops at once: for 20 ms the spectrum is flat, and 5 ms later the treble is 18 dB lower. Cymbals
 #: and snares are as white but die away: they fall by at most 10 dB.
@@ -48,8 +48,11 @@ def clipped_share(waveform: np.ndarray, rounding: float = 2.0**-15) -> float:
         starts, stops = starts[long], stops[long]
         outside = np.concatenate([[np.float32(top)], side, [np.float32(top)]])  # one later than in `side`
         steps = top - np.minimum(outside[starts], outside[stops + 1])
-        sharp = steps >= max(PLATEAU_STEP * top, ROUNDING * rounding)
-        clipped += int((stops - starts)[sharp].sum())
+        lengths = stops - starts
+        # The crest of a wave is a parabola: where n samples differ by one step of the encoding at most, the next
+        # differs by ((n + 1) / (n - 1))² at most, and one more by rounding.
+        rounded = np.maximum(ROUNDING, 1 + ((lengths + 1) / (lengths - 1)) ** 2) * rounding
+        clipped += int(lengths[steps >= np.maximum(PLATEAU_STEP * top, rounded)].sum())
     return clipped / max(1, len(waveform))
 
 
