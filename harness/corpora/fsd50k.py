@@ -201,8 +201,11 @@ def is_sound(path: Path) -> bool:
     bool
         False also where it has been cut off.
     """
-    with open(path, "rb") as file:
-        header = file.read(36)
+    try:
+        with open(path, "rb") as file:
+            header = file.read(36)
+    except OSError:  # a folder, or a link to nothing
+        return False
     if len(header) < 36 or header[:4] != b"RIFF" or header[8:12] != b"WAVE":
         return False
     if struct.unpack_from("<I", header, 4)[0] + 8 > path.stat().st_size:

@@ -263,7 +263,10 @@ def _ordinary(notes: list[_Note]) -> tuple[list[_Note], dict[str, int]]:
 
 
 def _sha256(path: Path) -> str:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _Odd(f"{path.parent.name}/{path.name} cannot be read ({error.strerror})") from None
     if not data:
         raise _Odd(f"{path.parent.name}/{path.name} is empty (0 bytes)")
     return hashlib.sha256(data).hexdigest()
