@@ -257,7 +257,9 @@ def test_chance_is_the_score_of_a_constant_prediction(case: tuple) -> None:
         assert levels["f1_macro2_masked"] == pytest.approx(np.mean(best_constant), **EXACT)
     else:
         assert levels["f1_macro2_masked"] is None
-    for name in set(multilabel.METRICS) - {"f1_macro2_masked"}:
+    prevalence = np.tile((labels & mask).mean(axis=0), (len(labels), 1))
+    assert levels["lrap_unmasked"] == multilabel.evaluate(labels, prevalence, mask)["lrap_unmasked"]
+    for name in set(multilabel.METRICS) - {"f1_macro2_masked", "lrap_unmasked"}:
         assert levels[name] == present[name]
 
 

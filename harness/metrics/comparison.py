@@ -1,7 +1,7 @@
 """Whether one arm is better than another, and which of many cannot be told apart.
 
 Two arms, same clips
-    `compare`: the difference with its interval over seeds and clips together, and the p value of a permutation test.
+    `compare`: the difference with its interval over seeds and clips together, and the p value of `permutation_test`.
 Many arms, few seeds (a ranked table of a study)
     `told_apart`: all pairs by the error of their difference over seeds and clips together, Holm-corrected.
 Many arms, measured on blocks (groups, classes, corpora, or seeds alone)
@@ -71,10 +71,55 @@ def compare(
 ) -> Comparison:
     """Compare two arms that were scored on the same clips.
 
-    The permutation test asks whether the two could have swapped their predictions: it does so for each unit (clip,
-    group) with probability one half, for all its rows and all seeds at once, and takes the difference of the mean
-    scores again. For a score that is a mean over clips, such as accuracy, that is to flip the sign of each unit's
-    contribution. It speaks of the networks as they were trained; what other seeds would change is in the interval.
+    Parameters
+    ----------
+    ours, theirs, metric, alternative, permutations, threshold, scoring
+        As for `permutation_test`.
+    replicates, level
+        Of the interval.
+    seed
+        Of all draws.
+
+    Returns
+    -------
+    Comparison
+        The difference, its interval, and the p value.
+
+    Raises
+    ------
+    ValueError
+        As `permutation_test`, or as `distributions`.
+    """
+    _check_pairs(ours, theirs)
+    drawn = {"metrics": [metric], "replicates": replicates, "seed": seed, "threshold": threshold, "scoring": scoring}
+    both = distributions(ours, **drawn)[metric] - distributions(theirs, **drawn)[metric]
+    most = uncertainty.bounds(metric)[1]
+    ends = uncertainty.interval(both.score, joint(both, seed=seed), level, bounds=(-most, most))
+    units, _ = pooled_units(ours)
+    if ends is None:
+        return Comparison(None, None, None, None, units, np.array([]))
+    asked = {"alternative": alternative, "permutations": permutations, "seed": seed}
+    p_value, null = permutation_test(ours, theirs, metric, threshold=threshold, scoring=scoring, **asked)
+    return Comparison(both.score, *ends, p_value, units, null)
+
+
+def permutation_test(
+    ours: Sequence[Trial],
+    theirs: Sequence[Trial],
+    metric: str,
+    *,
+    alternative: str = "two-sided",
+    permutations: int = 2000,
+    seed: int = 0,
+    threshold: float = 0.5,
+    scoring: ModuleType = multilabel,
+) -> tuple[float, np.ndarray]:
+    """Test whether two arms could have swapped their predictions.
+
+    They swap those of each unit (clip, group) with probability one half, for all its rows and all seeds at once, and
+    the difference of the mean scores is taken again. For a score that is a mean over clips, such as accuracy, that is
+    to flip the sign of each unit's contribution. The test speaks of the networks as they were trained, not of other
+    seeds.
 
     Parameters
     ----------
@@ -84,36 +129,30 @@ def compare(
         Name out of the ``METRICS`` of `scoring`.
     alternative
         ``"two-sided"``; ``"less"``: whether ours is lower than theirs; ``"greater"``: whether it is higher.
-    replicates, level
-        Of the interval.
     permutations
         How many swaps are drawn; where there are no more different ones, each is made once and the p value is exact.
     seed
-        Of all draws.
+        Of the draws.
     threshold, scoring
         As for `uncertainty.distribution`.
 
     Returns
     -------
-    Comparison
-        Its p value is the share of swaps whose difference is at least as far out, counting the one that was observed
-        (Phipson and Smyth 2010).
+    p_value : float
+        Share of swaps whose difference is at least as far out, counting the one that was observed (Phipson and Smyth
+        2010).
+    null : np.ndarray [shape=(permutations,)]
+        Differences under swapped predictions, without the undefined ones.
 
     Raises
     ------
     ValueError
-        The two sides were not scored on the same clips, the alternative is unknown, or as `distributions`.
+        The two sides were not scored on the same clips, or the alternative is unknown.
     """
     if alternative not in ("two-sided", "less", "greater"):
         raise ValueError(f"there is no alternative '{alternative}'; choose from two-sided, less, greater")
     _check_pairs(ours, theirs)
-    drawn = {"metrics": [metric], "replicates": replicates, "seed": seed, "threshold": threshold, "scoring": scoring}
-    both = distributions(ours, **drawn)[metric] - distributions(theirs, **drawn)[metric]
-    most = uncertainty.bounds(metric)[1]
-    ends = uncertainty.interval(both.score, joint(both, seed=seed), level, bounds=(-most, most))
     units, places = pooled_units(ours)
-    if ends is None:
-        return Comparison(None, None, None, None, units, np.array([]))
     pairs = list(zip(ours, theirs, places, strict=True))
     exact = 2**units <= permutations
     step = max(1, uncertainty.CHUNK // (2 * max(map(len, places))))
@@ -124,11 +163,13 @@ def compare(
         ]
     )
     null = null[~np.isnan(null)]
-    far = {"two-sided": abs(null) >= abs(both.score) - SAME, "less": null <= both.score + SAME}
-    far["greater"] = null >= both.score - SAME
+    unswapped = [
+        _swapped(*pair, np.zeros((1, len(place)), bool), metric, threshold, scoring)[0] for *pair, place in pairs
+    ]
+    score = np.mean(unswapped)
+    far = {"two-sided": abs(null) >= abs(score) - SAME, "less": null <= score + SAME, "greater": null >= score - SAME}
     count = np.count_nonzero(far[alternative])
-    p_value = count / len(null) if exact else (count + 1) / (len(null) + 1)
-    return Comparison(both.score, *ends, float(p_value), units, null)
+    return float(count / len(null) if exact else (count + 1) / (len(null) + 1)), null
 
 
 def detectable(comparison: Comparison, *, level: float = 0.95, power: float = 0.8) -> float:

@@ -385,8 +385,8 @@ def chance(labels: np.ndarray, mask: np.ndarray | None = None) -> dict[str, floa
     dict
         Every name of `METRICS` with the score of a constant prediction: `f1_macro2_masked` of the one that gives every
         class its more frequent observed label; `map_masked` of equal scores, which is the mean prevalence among the
-        observed; `roc_auc_masked` of equal scores, 0.5; all others of the one that says "present" everywhere. None
-        where undefined.
+        observed; `roc_auc_masked` of equal scores, 0.5; `lrap_unmasked` of classes ranked by how often they are
+        present; all others of the one that says "present" everywhere. None where undefined.
 
     Raises
     ------
@@ -399,7 +399,8 @@ def chance(labels: np.ndarray, mask: np.ndarray | None = None) -> dict[str, floa
     once = np.ones((1, len(labels)))
     levels, _ = weighted_scores(labels, everything, mask, once)
     majority, _ = weighted_scores(labels, everything * more_present, mask, once, metrics=("f1_macro2_masked",))
-    return {name: _number(values[0]) for name, values in {**levels, **majority}.items()}
+    frequent, _ = weighted_scores(labels, everything * labels.mean(axis=0), mask, once, metrics=("lrap_unmasked",))
+    return {name: _number(values[0]) for name, values in {**levels, **majority, **frequent}.items()}
 
 
 def _number(value: float) -> float | None:
