@@ -1,4 +1,4 @@
-"""The table of arms: means and spreads over seeds, intervals over clips, chance, and what is printed."""
+"""The table of arms: means and spreads over seeds with their intervals, chance, and what is printed."""
 
 import io
 from dataclasses import replace

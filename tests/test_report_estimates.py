@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import write_trials
 
-from harness.metrics import multilabel, uncertainty
+from harness.metrics import multilabel, seeds, uncertainty
 from harness.report import estimates
 from harness.studies import study as studies
 from harness.studies.records import Record
@@ -48,7 +48,7 @@ def test_chance_is_the_best_that_can_be_had_without_listening(records: list[Reco
     assert not guesser["map_masked"].above_chance
 
 
-def test_seeds_are_averaged_on_the_same_resampled_clips(records: list[Record]) -> None:
+def test_intervals_are_over_seeds_and_the_same_resampled_clips(records: list[Record]) -> None:
     of_arm = estimates.select(records, "resnet_full", "paper")
     assert [r.seed for r in of_arm] == [0, 1]
     found = estimates.estimate(of_arm, "test", METRICS, replicates=300)
@@ -58,7 +58,8 @@ def test_seeds_are_averaged_on_the_same_resampled_clips(records: list[Record]) -
         drawn.append(uncertainty.distribution(p.labels, p.probabilities, p.mask, metrics=METRICS, replicates=300))
     for name in METRICS:
         mean = np.mean([s[name] for s in scores])
-        expected = uncertainty.interval(mean, (drawn[0][name] + drawn[1][name]) / 2)
+        replicates = seeds.Replicates(np.array([s[name] for s in scores]), np.stack([d[name] for d in drawn]))
+        expected = uncertainty.interval(mean, seeds.joint(replicates))
         assert (found[name].value, found[name].low, found[name].high) == pytest.approx((mean, *expected), abs=1e-12)
 
 
@@ -73,9 +74,12 @@ def test_difference_to_itself_is_zero_and_pairing_narrows(records: list[Record])
     loss, _ = estimates.difference(base, masked, "test", METRICS, replicates=300)
     assert paired
     for name in METRICS:
-        assert (gain[name].low, gain[name].high) == pytest.approx((-loss[name].high, -loss[name].low))
+        assert gain[name].value == pytest.approx(-loss[name].value)
+        # The deviations of seeds are drawn alike for both, the clips' are turned around.
+        assert (gain[name].low, gain[name].high) == pytest.approx((-loss[name].high, -loss[name].low), abs=0.02)
         assert gain[name].chance is None
-    apart, paired = estimates.difference(official, base, "test", METRICS, replicates=300)
+    gain, _ = estimates.difference(masked[:1], base, "test", METRICS, replicates=300)
+    apart, paired = estimates.difference(official[:1], base, "test", METRICS, replicates=300)
     assert not paired
     widths = [e["f1_macro_unmasked"].high - e["f1_macro_unmasked"].low for e in (gain, apart)]
     assert widths[0] < widths[1]
@@ -135,6 +139,35 @@ def test_what_is_no_replication_says_so(
         assert "Not a replication" not in sentence
     else:
         assert f"Not a replication of the published values: {said}." in sentence
+
+
+def test_trials_on_stand_in_notes_are_never_side_by_side_with_unpublished_ones(tmp_path: Path) -> None:
+    """As published in all that can be: the printed values are of notes that nobody else has."""
+    notes = studies.load("single_notes")
+    found = write_trials(
+        tmp_path, notes, arms=["setup_1"], conditions=["paper"], sizes=(4, 8), classes="abcdefg",
+        corpus="tinysol", profile="paper", weights="published",
+    )  # fmt: skip
+    hidden = f"{notes.paper['unpublished']} (not public)"
+    for r in found:
+        r.data["protocol"]["weights"] = notes.protocol["weights"]
+    origin = estimates.provenance(notes, found, "test")
+    assert origin.departures == (hidden,)
+    assert f"Not a replication of the published values: those come from {hidden}." in origin.sentence()
+
+
+def test_captions_say_what_intervals_are_over(records: list[Record]) -> None:
+    several, one = estimates.select(records, "vggish_fc", "paper"), estimates.select(records, "resnet_fc", "paper")[:1]
+    say = estimates.interval_in_words
+    assert say(several, "songs", 300, 0.9) == (
+        "90% basic bootstrap interval over seeds and songs together (300 replicates)"
+    )
+    assert say(one, "clips") == (
+        "95% basic bootstrap interval over clips (1,000 replicates); one seed, nothing is known of others"
+    )
+    assert say([*several, *one], "clips").endswith(
+        "together (1,000 replicates; where there is one seed, over clips alone)"
+    )
 
 
 def test_another_split_is_no_replication_either(study: Study, records: list[Record]) -> None:

@@ -102,7 +102,7 @@ def test_condition_table_gives_differences(study: Study, records: list[Record]) 
     assert set(frame.loc[frame["condition"] == "moving-statistics", "arm"]) == {"resnet_fc"}
     assert not frame.loc[frame["condition"] == "official-split", "paired"].any()
     assert frame.loc[frame["condition"] == "masked", "paired"].all()
-    assert "paired by clip where both" in table.caption
+    assert "seed by seed and on the same clips where both have them; with the 95% basic" in table.caption
     assert "split random-80-15-5, official" in table.caption
 
 
@@ -240,6 +240,7 @@ def test_tables_know_no_study_by_name(study: Study, tmp_path: Path) -> None:
     other = replace(
         study,
         name="other",
+        folder=tmp_path,
         arms=(arm,),
         tables={
             "2": {"title": "the tiny network on the test part", "network": "tiny", "split": "test", "where": "p. 3"}

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import write_trials
+from scipy import stats
 
 from harness.corpora.segments import clips_of
 from harness.metrics import multilabel
 from harness.metrics.comparison import letters, told_apart
 from harness.metrics.seeds import Trial, distributions
-from harness.report import resampling, ties, writers
+from harness.report import estimates, resampling, ties, writers
 from harness.report.arm_table import arm_table
 from harness.studies import study as studies
 from harness.studies.records import Record
@@ -38,9 +39,13 @@ def test_equal_arms_share_a_letter_and_others_do_not(study: Study, records: list
         assert found.letters[metric] == {"vggish_random": "a", "vggish_pp": "b", "vggish_norm": "b", "log_mel": "c"}
     assert found.of("map_masked", "log_mel") == "c"
     assert found.of("map_masked", "rf") is None
+    tests = []
+    for metric in METRICS:
+        scores = [[r.data["metrics"]["test"][metric] for r in records if r.arm == arm] for arm in ARMS]
+        tests.append(f"{stats.friedmanchisquare(*scores).pvalue:.3f} by {estimates.in_words(metric)}")
     assert found.caption == (
         "Tied: arms that share a letter cannot be told apart at 95% (all pairs, Holm), by 3 seeds and resampled clips "
-        "together."
+        f"together. Friedman's test of all arms at once, the seeds as blocks: p = {', '.join(tests)}."
     )
 
 
@@ -65,7 +70,7 @@ def test_seeds_that_not_all_have_do_not_count(study: Study, records: list[Record
     found = ties.ties(study, fewer, METRICS, replicates=100)
     without = ties.ties(study, [r for r in records if r.seed != 1], METRICS, replicates=100)
     assert found.letters == without.letters
-    assert "by the 2 seeds that all arms have and resampled clips together." in found.caption
+    assert "by the 2 seeds that all arms have and resampled clips together. Friedman" in found.caption
     alone = ties.ties(study, [r for r in records if r.arm != "log_mel" or r.seed == 2], METRICS, replicates=100)
     assert "by seed 2, which alone all arms have, on resampled clips; only clips were drawn" in alone.caption
     none = ties.ties(study, [r for r in records if (r.arm == "log_mel") == (r.seed == 2)], METRICS)

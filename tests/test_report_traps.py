@@ -20,7 +20,8 @@ from trials import reprise
 from harness import corpora
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
-from harness.metrics import uncertainty
+from harness.metrics import multilabel, uncertainty
+from harness.metrics.seeds import Replicates, joint
 from harness.report import estimates, replay, resampling, switches, traps, writers
 from harness.report.replay import Part, Switch, Trials
 from harness.report.resampling import Draws, distribution
@@ -152,9 +153,16 @@ def test_intervals_are_those_of_the_paired_bootstrap(unfreezing: list[Record]) -
     predictions = [r.predictions("test") for r in of.records]
     draws, names = Draws([[p.keys for p in predictions]], 200), ("f1_macro2_masked", "f1_macro_unmasked")
     drawn = [distribution(r, p, names, draws) for r, p in zip(of.records, predictions, strict=True)]
-    gains = np.mean([d[names[0]] - d[names[1]] for d in drawn], axis=0)
-    expected = uncertainty.interval(s.effect.value, gains, bounds=(-1, 1))
+    by_seed = [multilabel.evaluate(p.labels, p.probabilities, p.mask) for p in predictions]
+    gains = Replicates(
+        np.array([scores[names[0]] - scores[names[1]] for scores in by_seed]),
+        np.stack([d[names[0]] - d[names[1]] for d in drawn]),
+    )
+    expected = uncertainty.interval(s.effect.value, joint(gains), bounds=(-1, 1))
     assert (s.effect.low, s.effect.high) == pytest.approx(expected)
+    assert s.over == "seeds and clips"
+    alone = trials(UNFREEZING, [r for r in unfreezing if r.seed == 0], ARM, replicates=200)
+    assert named(switches.which_average(alone), "2-class, observed").over == "clips"
 
 
 def test_missing_labels_switch_between_the_two_readings(unfreezing: list[Record], attention: list[Record]) -> None:
@@ -219,6 +227,9 @@ def test_the_last_batch_is_the_end_by_key(unfreezing: list[Record], notes: list[
 
     assert s.after == pytest.approx(mean_over_seeds(of, score))
     assert switches.last_batch(trials(NOTES, notes, "setup_1")) == "the 120 of the test part make whole batches of 20"
+    own = [dataclasses.replace(r, data={**r.data, "options": {"batch_size": 50}}) for r in notes]
+    (s,) = switches.last_batch(trials(NOTES, own, "setup_1"))
+    assert "last 20 by key" in s.other  # an arm's own batches
 
 
 def test_a_part_smaller_than_a_batch_is_not_dropped_whole(tmp_path: Path) -> None:
@@ -433,6 +444,7 @@ def test_the_best_seed_on_test_and_on_validation(unfreezing: list[Record]) -> No
     assert on_test.after == pytest.approx(max(scores["test"]))
     assert on_valid.after == pytest.approx(scores["test"][int(np.argmax(scores["valid"]))])
     assert on_test.effect.low >= 0
+    assert on_test.over == on_valid.over == "clips"  # which seed is the best is no effect that each seed has
     alone = trials(UNFREEZING, [r for r in unfreezing if r.seed == 0], ARM)
     assert switches.best_seed(alone) == "there is one seed"
 
@@ -446,7 +458,7 @@ def test_conditions_that_differ_in_one_thing_are_compared_as_ever(
         ("Split", "random split", "published folds"),
     ]
     sides = [estimates.select(notes, "setup_1", name) for name in ("by-pitch", "paper")]
-    expected = estimates.difference(*sides, "test", ["accuracy"], replicates=200)[0]["accuracy"]
+    expected = estimates.difference(*sides, "test", ["accuracy"], units=clips_of, replicates=200)[0]["accuracy"]
     effect = found[0].effect
     assert (effect.value, effect.low, effect.high) == pytest.approx((expected.value, expected.low, expected.high))
     (s,) = switches.other_training(trials(UNFREEZING, unfreezing, ARM))

@@ -1,4 +1,4 @@
-"""All arms by the study's main score: mean, interval over clips, and spread over seeds."""
+"""All arms by the study's main score: mean over the seeds with its interval, and spread of the seeds."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ import pandas as pd
 from harness.errors import RepriseError
 from harness.report import estimates, ties
 from harness.report.estimates import METRIC_TITLES
+from harness.report.resampling import units_of
 from harness.report.writers import UNDEFINED, Column, Table
 from harness.studies.records import Record, scoring
 from harness.studies.study import Study
@@ -41,7 +42,8 @@ def arm_table(
     digits
         Decimals of the printed values.
     replicates, level
-        Of the bootstrap over clips, and of the letters of tied arms (`harness.report.ties`).
+        Of the bootstrap over seeds and clips together (`estimates.estimate`), and of the letters of tied arms
+        (`harness.report.ties`).
 
     Returns
     -------
@@ -60,6 +62,7 @@ def arm_table(
         raise RepriseError(f"no arm of {study.name} has a record under {condition!r}; run it first")
     printed = {p["arm"]: p for p in study.published if (p["split"], p["metric"]) == (part, metric)}
     tied = ties.ties(study, records, (metric,), part, replicates=replicates, level=level)
+    unit, units = units_of(study, records)
     rows = []
     for arm in study.arms:
         of_arm = estimates.select(records, arm.name, condition)
@@ -79,7 +82,7 @@ def arm_table(
         if of_arm:
             of_seeds = [r.data["metrics"][part][metric] for r in of_arm]
             deviation = np.std(of_seeds, ddof=1) if len(of_seeds) > 1 and None not in of_seeds else None
-            found = estimates.estimate(of_arm, part, (metric,), replicates=replicates, level=level)[metric]
+            found = estimates.estimate(of_arm, part, (metric,), units=units, replicates=replicates, level=level)[metric]
             p = of_arm[0].predictions(part)
             row |= {
                 "ours": found.value,
@@ -99,8 +102,8 @@ def arm_table(
     origin = estimates.provenance(study, records, part)
     caption = [
         origin.sentence(),
-        f"{METRIC_TITLES[metric]} ({metric}): mean over the seeds, in brackets its {level:.0%} basic bootstrap "
-        f"interval over clips ({replicates:,} replicates). SD: standard deviation over the seeds.",
+        f"{METRIC_TITLES[metric]} ({metric}): mean over the seeds, in brackets the "
+        f"{estimates.interval_in_words(records, unit, replicates, level)}. SD: standard deviation over the seeds.",
         f"*: best arm; °: {estimates.not_above_chance([metric])}"
         + (f": {estimates.CHANCE_IN_WORDS[metric]}." if metric in estimates.CHANCE_IN_WORDS else "."),
     ]

@@ -1,19 +1,23 @@
 """From records to numbers with intervals: what tables and plots have in common.
 
 An arm is scored by its stored predictions alone, with the metrics of its study's task. With several seeds a score is
-the mean over the seeds; its interval comes from resampling the clips, the same clips for all seeds in one replicate,
-and taking the mean each time (`harness.report.resampling`).
+the mean over the seeds, and its interval is over seeds and clips together (`harness.metrics.seeds`): clips are
+resampled, the same for all seeds in one replicate (`harness.report.resampling`). With one seed it is over clips alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from types import ModuleType
 
 import numpy as np
 
 from harness.corpora.segments import is_segment
 from harness.metrics import multiclass, multilabel, uncertainty
-from harness.report.resampling import Draws, distribution
+from harness.metrics.seeds import Replicates, joint
+from harness.report.resampling import Draws, distribution, units_of
+from harness.studies import study as studies
 from harness.studies.records import Predictions, Record, scoring
 from harness.studies.study import Study
 
@@ -106,7 +110,7 @@ class Estimate:
     value
         Mean over the seeds; None where undefined, as are the others.
     low, high
-        Ends of the interval over clips.
+        Ends of the interval over seeds and clips together; with one seed over clips alone.
     chance
         The best score of someone who never listens: `chance`; None for a difference.
     lower
@@ -192,7 +196,9 @@ def provenance(study: Study, records: Sequence[Record], part: str) -> Provenance
     order = {arm.name: number for number, arm in enumerate(study.arms)}
     weights = names(start(r) for r in sorted(records, key=lambda r: order[r.arm]))
     departures = []
-    if corpus != study.protocol["corpus"]:
+    if hidden := study.paper.get("unpublished"):  # no corpus that anybody has is theirs
+        departures.append(f"{hidden} (not public)")
+    elif corpus != study.protocol["corpus"]:
         departures.append(f"corpus {study.protocol['corpus']}")
     if profile != "paper":
         departures.append("profile paper")
@@ -279,11 +285,37 @@ def conditions(study: Study, records: Sequence[Record]) -> list[str]:
     return [name for name, splits in found.items() if splits == first]
 
 
+def interval_in_words(records: Iterable[Record], unit: str, replicates: int = 1000, level: float = 0.95) -> str:
+    """What the intervals of means over seeds are, for a caption.
+
+    Parameters
+    ----------
+    records
+        Those that a table or figure shows.
+    unit
+        What replicates draw whole, in the plural: clips, songs.
+    replicates, level
+        Of the bootstrap.
+
+    Returns
+    -------
+    str
+        Without a full stop.
+    """
+    seeds = Counter((r.arm, r.condition) for r in records).values()
+    kind, drawn = f"{level:.0%} basic bootstrap interval over", f"{replicates:,} replicates"
+    if max(seeds) == 1:
+        return f"{kind} {unit} ({drawn}); one seed, nothing is known of others"
+    alone = f"; where there is one seed, over {unit} alone" if min(seeds) == 1 else ""
+    return f"{kind} seeds and {unit} together ({drawn}{alone})"
+
+
 def estimate(
     records: Sequence[Record],
     part: str,
     metrics: Sequence[str],
     *,
+    units: Callable[[np.ndarray], np.ndarray] | None = None,
     replicates: int = 1000,
     level: float = 0.95,
 ) -> dict[str, Estimate]:
@@ -297,25 +329,55 @@ def estimate(
         ``"valid"`` or ``"test"``.
     metrics
         Names out of the ``METRICS`` of the study's task.
+    units
+        What is drawn whole, as `harness.report.resampling.units_of` gives it, which is asked if nothing is said.
     replicates, level
-        Of the bootstrap over clips.
+        Of the bootstrap over seeds and clips together; with one seed over clips alone.
 
     Returns
     -------
     dict of str to Estimate
         By metric.
     """
-    scores = mean_scores(records, part, metrics)
     predictions = [r.predictions(part) for r in records]
-    draws = Draws([[p.keys for p in predictions]], replicates)
+    draws = Draws([[p.keys for p in predictions]], replicates, units or _units(records))
     levels = [chance(p, scoring(r.data)) for r, p in zip(records, predictions, strict=True)]
-    drawn = [distribution(r, p, metrics, draws) for r, p in zip(records, predictions, strict=True)]
     result = {}
-    for name in metrics:
-        score, by_chance = scores[name], _mean(c[name] for c in levels)
-        ends = _interval(score, [d[name] for d in drawn], level, uncertainty.bounds(name))
-        result[name] = Estimate(score, *ends, by_chance, lower_is_better(name))
+    for name, found in replicated(records, predictions, metrics, draws).items():
+        by_chance = _mean(c[name] for c in levels)
+        result[name] = _estimate(found, level, uncertainty.bounds(name), by_chance, lower_is_better(name))
     return result
+
+
+def replicated(
+    records: Sequence[Record], predictions: Sequence[Predictions], metrics: Sequence[str], draws: Draws
+) -> dict[str, Replicates | None]:
+    """Scores by seed, of the clips as they are and of resampled ones.
+
+    Parameters
+    ----------
+    records
+        One per seed; at least one.
+    predictions
+        Theirs, of one part.
+    metrics
+        Names out of the ``METRICS`` of the study's task.
+    draws
+        Made for these clips.
+
+    Returns
+    -------
+    dict of str to Replicates or None
+        By metric; None where the score of a seed is undefined.
+    """
+    plain = [_scores(r, p) for r, p in zip(records, predictions, strict=True)]
+    drawn = [distribution(r, p, metrics, draws) for r, p in zip(records, predictions, strict=True)]
+    return {
+        name: None
+        if any(scores[name] is None for scores in plain)
+        else Replicates(np.array([scores[name] for scores in plain]), np.stack([values[name] for values in drawn]))
+        for name in metrics
+    }
 
 
 def chance(predictions: Predictions, metrics: ModuleType = multilabel) -> dict[str, float | None]:
@@ -354,10 +416,7 @@ def mean_scores(records: Sequence[Record], part: str, metrics: Sequence[str]) ->
     dict of str to float or None
         Mean over the seeds by metric; None where undefined.
     """
-    scores = []
-    for record in records:
-        p, threshold = record.predictions(part), record.data["protocol"].get("threshold", 0.5)
-        scores.append(scoring(record.data).evaluate(p.labels, p.probabilities, p.mask, threshold=threshold))
+    scores = [_scores(record, record.predictions(part)) for record in records]
     return {name: _mean(s[name] for s in scores) for name in metrics}
 
 
@@ -367,6 +426,7 @@ def difference(
     part: str,
     metrics: Sequence[str],
     *,
+    units: Callable[[np.ndarray], np.ndarray] | None = None,
     replicates: int = 1000,
     level: float = 0.95,
 ) -> tuple[dict[str, Estimate], bool]:
@@ -380,8 +440,8 @@ def difference(
         ``"valid"`` or ``"test"``.
     metrics
         Names out of the ``METRICS`` of the study's task.
-    replicates, level
-        Of the bootstrap over clips.
+    units, replicates, level
+        As for `estimate`.
 
     Returns
     -------
@@ -396,20 +456,16 @@ def difference(
     pairs = [(r, by_seed[r.seed]) for r in records if r.seed in by_seed]
     if not pairs:
         return dict.fromkeys(metrics, Estimate(None, None, None)), False
-    scores = mean_scores([r for r, _ in pairs], part, metrics)
-    base_scores = mean_scores([b for _, b in pairs], part, metrics)
-    predictions = [[r.predictions(part) for r in pair] for pair in pairs]
-    draws = Draws([[p.keys for p in side] for side in zip(*predictions, strict=True)], replicates)
-    drawn, paired = [], True
-    for pair, (ours, theirs) in zip(pairs, predictions, strict=True):
-        paired &= np.array_equal(ours.keys, theirs.keys)
-        left, right = (distribution(r, p, metrics, draws) for r, p in zip(pair, (ours, theirs), strict=True))
-        drawn.append({name: left[name] - right[name] for name in metrics})
+    sides = list(zip(*pairs, strict=True))
+    predictions = [[r.predictions(part) for r in side] for side in sides]
+    draws = Draws([[p.keys for p in of_side] for of_side in predictions], replicates, units or _units(chain(*sides)))
+    ours, theirs = (replicated(*side, metrics, draws) for side in zip(sides, predictions, strict=True))
     result = {}
     for name in metrics:
-        gain = None if None in (scores[name], base_scores[name]) else scores[name] - base_scores[name]
+        gain = None if ours[name] is None or theirs[name] is None else ours[name] - theirs[name]
         most = uncertainty.bounds(name)[1]
-        result[name] = Estimate(gain, *_interval(gain, [d[name] for d in drawn], level, (-most, most)))
+        result[name] = _estimate(gain, level, (-most, most))
+    paired = all(np.array_equal(p.keys, q.keys) for p, q in zip(*predictions, strict=True))
     return result, paired
 
 
@@ -441,11 +497,30 @@ def best_arms(study: Study, records: Sequence[Record], condition: str) -> dict[s
     return {network: name for network, (_, name) in best.items()}
 
 
-def _interval(
-    score: float | None, drawn: Sequence[np.ndarray], level: float, bounds: tuple[float, float]
-) -> tuple[float | None, float | None]:
-    """Interval of a mean over seeds."""
-    return uncertainty.interval(score, np.mean(drawn, axis=0), level, bounds=bounds) or (None, None)
+def _estimate(
+    found: Replicates | None,
+    level: float,
+    bounds: tuple[float, float],
+    by_chance: float | None = None,
+    lower: bool = False,
+) -> Estimate:
+    """Mean over seeds with its interval."""
+    if found is None:
+        return Estimate(None, None, None, by_chance, lower)
+    ends = uncertainty.interval(found.score, joint(found), level, bounds=bounds) or (None, None)
+    return Estimate(found.score, *ends, by_chance, lower)
+
+
+def _scores(record: Record, predictions: Predictions) -> dict[str, float | None]:
+    """All scores of a trial."""
+    p, threshold = predictions, record.data["protocol"].get("threshold", 0.5)
+    return scoring(record.data).evaluate(p.labels, p.probabilities, p.mask, threshold=threshold)
+
+
+def _units(records: Iterable[Record]) -> Callable[[np.ndarray], np.ndarray]:
+    """What is drawn whole in the study that trials are of."""
+    records = list(records)
+    return units_of(studies.load(records[0].data["study"]), records)[1]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

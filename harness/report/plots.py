@@ -17,6 +17,7 @@ from harness.metrics import multilabel
 from harness.report import estimates
 from harness.report.confusion_matrix import confusion_matrix
 from harness.report.estimates import METRIC_TITLES, in_words, lower_is_better
+from harness.report.resampling import units_of
 from harness.report.style import (
     CHANCE,
     HATCHES,
@@ -85,7 +86,7 @@ def training_curves(
     condition: str | None = None,
     selected: str = "the lowest validation loss",
 ) -> Figure:
-    """Losses and the main score on the validation part by epoch, an arm a line, a network a column.
+    """Losses and, if the history has it, the main score on the validation part by epoch: a network a column.
 
     Parameters
     ----------
@@ -101,7 +102,8 @@ def training_curves(
     Returns
     -------
     matplotlib.figure.Figure
-        One line per seed; a marker at the epoch whose weights were kept. What is not trained in epochs has none.
+        One line per seed; a marker at the epoch whose weights were kept. What is not trained in epochs has none, nor
+        has chance where the score is undefined.
 
     Raises
     ------
@@ -109,11 +111,9 @@ def training_curves(
         No record was made under that condition.
     """
     condition, records = _under(study, records, condition)
-    rows = (
-        ("train_loss", "training loss"),
-        ("valid_loss", "validation loss"),
-        (study.metric, f"validation {in_words(study.metric)}"),
-    )
+    rows = [("train_loss", "training loss"), ("valid_loss", "validation loss")]
+    if study.metric in study.history:
+        rows.append((study.metric, f"validation {in_words(study.metric)}"))
     trained = {r.arm for r in records if r.data["epochs"]}
     networks = list(dict.fromkeys(arm.network for arm in study.arms if arm.name in trained))
     with mpl.rc_context(style()):
@@ -133,7 +133,8 @@ def training_curves(
                         axes.plot(best, history[name][best], color=colour, marker=marker, markersize=6, mec="white")
                 handles.append(Line2D([], [], color=colour, linestyle=line, marker=marker, label=arm.title))
             chance = estimates.chance(records[0].predictions("valid"), scoring(records[0].data))[study.metric]
-            handles.append(grid[-1, column].axhline(chance, label="chance", **CHANCE))
+            if study.metric in study.history and chance is not None:
+                handles.append(grid[-1, column].axhline(chance, label="chance", **CHANCE))
             grid[0, column].legend(
                 handles=handles, title=network, loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=3.5
             )
@@ -357,13 +358,13 @@ def scores(
     part
         ``"valid"`` or ``"test"``.
     metrics
-        A panel each; default: those that the paper prints.
+        A panel each; default: those that the paper prints, or else the main score.
     conditions
         Names; default: those that `estimates.conditions` finds comparable.
     networks
         Whether to say which network an arm is.
     replicates, level
-        Of the bootstrap over clips.
+        Of the bootstrap over seeds and clips together (`estimates.estimate`).
 
     Returns
     -------
@@ -380,11 +381,13 @@ def scores(
     if not records:
         raise RepriseError(f"there is no record of {study.name}; run the study first")
     published = {(row["arm"], row["metric"]): row["value"] for row in study.published if row["split"] == part}
-    metrics = list(dict.fromkeys(metric for _, metric in published)) if metrics is None else metrics
+    if metrics is None:
+        metrics = list(dict.fromkeys(metric for _, metric in published)) or [study.metric]
     arms = [arm for arm in study.arms if arm.default or any(r.arm == arm.name for r in records)]
     places = np.arange(len(arms))
     offsets = np.linspace(-0.2, 0.2, len(conditions)) if len(conditions) > 1 else [0]
     chance: dict[str, float] = {}
+    unit, units = units_of(study, records)
     with mpl.rc_context(style()):
         figure = new_figure(1.4 + 0.36 * len(places))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
@@ -395,12 +398,13 @@ def scores(
                 of_arm = estimates.select(records, arm.name, condition)
                 if not of_arm:
                     continue
-                found = estimates.estimate(of_arm, part, metrics, replicates=replicates, level=level)
+                found = estimates.estimate(of_arm, part, metrics, units=units, replicates=replicates, level=level)
                 for axes, metric in zip(panels, metrics, strict=True):
                     score = found[metric]
                     if score.value is None:
                         continue
-                    chance.setdefault(metric, score.chance)
+                    if score.chance is not None:
+                        chance.setdefault(metric, score.chance)
                     axes.plot([score.low, score.high], [place + offset] * 2, color=colour)
                     axes.plot(score.value, place + offset, color=colour, marker=marker)
         for axes, metric in zip(panels, metrics, strict=True):
@@ -430,7 +434,7 @@ def scores(
         _class_axis(panels[0], [f"{arm.network}: {arm.title}" if networks else arm.title for arm in arms])
         write_foot(
             figure,
-            f"Lines: {level:.0%} basic bootstrap interval over clips. "
+            f"Lines: {estimates.interval_in_words(records, unit, replicates, level)}. "
             f"{estimates.provenance(study, records, part).sentence()}",
         )
     return figure

@@ -12,6 +12,7 @@ from scipy import stats
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.metrics import uncertainty
+from harness.metrics.seeds import Replicates, joint
 from harness.report import estimates
 from harness.report.estimates import Estimate
 from harness.report.resampling import Draws
@@ -41,7 +42,7 @@ class Switch:
     kind
         `SCORING`, `CHOOSING` or `TRAINING`.
     over
-        What the interval is over: clips, what the study groups them by, or ``"seeds"``.
+        What the interval is over: ``"seeds"``, clips or what the study groups them by, or both together.
     """
 
     choice: str
@@ -238,21 +239,26 @@ class Trials:
         choice, usual, other, kind
             As in `Switch`.
         after, before : np.ndarray [shape=(seeds, 1 + replicates)]
-            Scores either way, from `replay`; default of `before`: as the study scores.
+            Scores either way, from `replay`; default of `before`: as the study scores. What is one number of all
+            seeds is one row.
         least
             The least effect that is possible: 0 where the best is taken of ways among which the usual is.
 
         Returns
         -------
         Switch
-            Of the means over the seeds.
+            Of the means over the seeds; the interval is over seeds and clips together, as the effect on the
+            predictions of another seed would be another one. Of one row it is over clips alone.
         """
-        before, after = (np.mean(values, axis=0) for values in (self.usual if before is None else before, after))
+        before = self.usual if before is None else before
+        scores = float(before[:, 0].mean()), float(after[:, 0].mean())
         gains = after - before
-        effect = None if np.isnan(gains[0]) else float(gains[0])
-        ends = uncertainty.interval(effect, gains[1:], self.level, bounds=(least, 1.0)) or (None, None)
-        scores = float(before[0]), float(after[0])
-        return Switch(choice, usual, other, *scores, Estimate(effect, *ends), kind, self.unit)
+        over = self.unit if len(gains) == 1 else f"seeds and {self.unit}"
+        if np.isnan(gains[:, 0]).any():
+            return Switch(choice, usual, other, *scores, Estimate(None, None, None), kind, over)
+        found = Replicates(gains[:, 0], gains[:, 1:])
+        ends = uncertainty.interval(found.score, joint(found), self.level, bounds=(least, 1.0)) or (None, None)
+        return Switch(choice, usual, other, *scores, Estimate(found.score, *ends), kind, over)
 
 
 def over_seeds(gains: np.ndarray, level: float, *, least: float = -1.0) -> Estimate:

@@ -9,8 +9,10 @@ Where clips were cut into segments (`harness.corpora.segments`) clips are drawn,
 one clip are not independent of each other. A study may say that more belongs together, such as excerpts of a song.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +20,15 @@ import pandas as pd
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.metrics import uncertainty
+from harness.metrics.multilabel import ratio
+from harness.metrics.seeds import Replicates, joint
 from harness.studies import claims
 from harness.studies.records import Predictions, Record, scoring
 from harness.studies.study import Study
+
+#: Scores of resampled clips that are remembered at most: a table, its letters and its figure ask for the same.
+REMEMBERED = 4096
+_remembered: dict[tuple[bytes, str], np.ndarray] = {}
 
 
 class Draws:
@@ -65,14 +73,22 @@ class Draws:
         np.ndarray [shape=(some, n), dtype=int64]
             Some replicates at a time, always the same.
         """
+        places, units, seed = self._places(keys)
+        in_order = np.array_equal(places, np.arange(units))
+        for drawn in uncertainty.resample(units, self.replicates, seed):
+            yield drawn if in_order else drawn[:, places]
+
+    def fingerprint(self, keys: np.ndarray) -> bytes:
+        """What tells the draws of a trial from others: equal ones have equal `weights`."""
+        places, units, seed = self._places(keys)
+        return np.array([self.replicates, units, seed, *places], np.int64).tobytes()
+
+    def _places(self, keys: np.ndarray) -> tuple[np.ndarray, int, int]:
+        """The unit that each row is of by number, how many units are drawn from, and the seed of the draws."""
         if self._pool is None:
-            codes, clips = pd.factorize(self._units(keys))
-            for drawn in uncertainty.resample(len(clips), self.replicates, self._seeds[tuple(keys.tolist())]):
-                yield drawn if len(clips) == len(keys) else drawn[:, codes]
-            return
-        places = np.searchsorted(self._pool, self._units(keys))
-        for drawn in uncertainty.resample(len(self._pool), self.replicates, seed=0):
-            yield drawn[:, places]
+            places, names = pd.factorize(self._units(keys))
+            return places, len(names), self._seeds[tuple(keys.tolist())]
+        return np.searchsorted(self._pool, self._units(keys)), len(self._pool), 0
 
 
 def distribution(
@@ -94,15 +110,80 @@ def distribution(
     Returns
     -------
     dict of str to np.ndarray [shape=(replicates,)]
-        By metric; NaN where undefined.
+        By metric; NaN where undefined. Not to be written to: who asks for the same again is given the same.
     """
     module, threshold = scoring(record.data), record.data["protocol"].get("threshold", 0.5)
     arrays = module.validate(predictions.labels, predictions.probabilities, predictions.mask)
-    parts = [
-        module.weighted_scores(*arrays, weights, metrics=metrics, threshold=threshold)[0]
-        for weights in draws.weights(predictions.keys)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in metrics}
+    digest = hashlib.sha256(f"{module.__name__} {threshold} {[a.shape for a in arrays]}".encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    digest.update(draws.fingerprint(predictions.keys))
+    asked = digest.digest()
+    found = {name: _remembered[asked, name] for name in metrics if (asked, name) in _remembered}
+    if missing := [name for name in metrics if name not in found]:
+        parts = [
+            module.weighted_scores(*arrays, weights, metrics=missing, threshold=threshold)[0]
+            for weights in draws.weights(predictions.keys)
+        ]
+        if len(_remembered) + len(missing) > REMEMBERED:
+            _remembered.clear()
+        for name in missing:
+            found[name] = _remembered[asked, name] = np.concatenate([part[name] for part in parts])
+            found[name].flags.writeable = False
+    return found
+
+
+def compare_by_seed(
+    scores: np.ndarray,
+    reference: np.ndarray,
+    clips: Sequence[Hashable],
+    seeds: Sequence[int],
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """Means of what was measured on clips by several seeds, such as shares of maps, beside those of a reference.
+
+    Parameters
+    ----------
+    scores, reference : np.ndarray [shape=(m,)]
+        Pair by pair, between 0 and 1. A pair with NaN is left out.
+    clips, seeds
+        The clip and the seed that each pair is of. Clips are drawn with all their pairs, the same for all seeds.
+    replicates, level
+        Of the bootstrap over seeds and clips together (`harness.metrics.seeds`); with one seed over clips alone.
+
+    Returns
+    -------
+    dict
+        ``mean``, ``reference`` and ``difference`` of the two, means over the seeds; ``interval`` of the difference
+        (low, high); ``of_seeds``, the seeds' differences; ``n`` pairs and ``clips`` used. All but the counts are None
+        if nothing is left, and ``of_seeds`` is empty.
+    """
+    pairs = np.stack([np.asarray(scores, float), np.asarray(reference, float)])
+    defined = ~np.isnan(pairs).any(axis=0)
+    pairs, seeds = pairs[:, defined], np.asarray(seeds)[defined]
+    rows, names = pd.factorize(np.asarray(clips)[defined])
+    counts = {"n": len(rows), "clips": len(names)}
+    if not len(rows):
+        return dict.fromkeys(("mean", "reference", "difference", "interval")) | {"of_seeds": []} | counts
+    of_each = [seeds == seed for seed in np.unique(seeds)]
+    first, second = (np.mean([values[some].mean() for some in of_each]) for values in pairs)
+    gains, drawn = pairs[0] - pairs[1], []
+    for weights in uncertainty.resample(len(names), replicates, 0):
+        sums, used = (
+            np.stack([np.bincount(rows[some], of[some], len(names)) for some in of_each], axis=1)
+            for of in (gains, np.ones(len(gains)))
+        )
+        drawn.append(ratio(weights @ sums, weights @ used, zero_division=np.nan))
+    found = Replicates(np.array([gains[some].mean() for some in of_each]), np.concatenate(drawn).T)
+    return {
+        "mean": float(first),
+        "reference": float(second),
+        "difference": found.score,
+        "interval": uncertainty.interval(found.score, joint(found), level, bounds=(-1.0, 1.0)),
+        "of_seeds": found.scores.tolist(),
+    } | counts
 
 
 def units_of(study: Study, records: Sequence[Record]) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:

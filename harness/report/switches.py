@@ -116,7 +116,8 @@ def last_batch(trials: Trials) -> list[Switch] | str:
 
     Study 002's code drops it: of 1,000 validation and 990 test segments 960 each are counted, as its accuracies show.
     """
-    size = trials.records[0].data["protocol"].get("batch_size")
+    ours = trials.records[0].data
+    size = ours.get("options", {}).get("batch_size") or ours["protocol"].get("batch_size")  # an arm may have its own
     if not size:
         return "nothing is batched"
     if not any(len(p.keys) % size for p in trials.parts):
@@ -273,8 +274,10 @@ def best_seed(trials: Trials) -> list[Switch] | str:
         return "there is one seed"
     on_valid = int(np.argmax([p.score(np.ones((1, len(p.keys))))[0] for p in trials.valid]))
 
+    mean = trials.usual.mean(axis=0, keepdims=True)  # a choice among these seeds, so that it has no value by seed
+
     def switched(other: str, after: np.ndarray, least: float = -1.0) -> Switch:
-        return trials.switch("Seeds", f"mean of {count}", other, after, kind=CHOOSING, least=least)
+        return trials.switch("Seeds", f"mean of {count}", other, after, before=mean, kind=CHOOSING, least=least)
 
     return [
         switched(f"best of {count} on test", trials.usual.max(axis=0)[None], least=0.0),

@@ -12,6 +12,7 @@ import pandas as pd
 from harness.errors import RepriseError
 from harness.report import estimates, ties
 from harness.report.estimates import METRIC_TITLES, Estimate
+from harness.report.resampling import units_of
 from harness.report.writers import UNDEFINED, Column, Table, to_csv, to_latex, to_markdown, to_terminal, write
 from harness.studies.records import Record
 from harness.studies.study import Study
@@ -56,7 +57,7 @@ def score_table(
     conditions
         Names; default: those that `estimates.conditions` finds comparable.
     replicates, level
-        Of the bootstrap over clips.
+        Of the bootstrap over seeds and clips together (`estimates.estimate`).
 
     Returns
     -------
@@ -114,7 +115,7 @@ def masked_table(
     conditions
         Names; default: those that `estimates.conditions` finds comparable.
     replicates, level
-        Of the bootstrap over clips.
+        Of the bootstrap over seeds and clips together (`estimates.estimate`).
 
     Returns
     -------
@@ -173,7 +174,7 @@ def condition_table(
     networks
         Whether to show which network an arm is.
     replicates, level
-        Of the bootstrap over clips.
+        Of the bootstrap over seeds and clips together (`estimates.estimate`).
 
     Returns
     -------
@@ -187,6 +188,8 @@ def condition_table(
     """
     base = study.condition(base or study.conditions[0].name).name
     metrics = list(dict.fromkeys((study.metric, *USUAL[study.task]))) if metrics is None else metrics
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     rows = []
     for condition in study.conditions:
         for arm in study.arms:
@@ -194,7 +197,7 @@ def condition_table(
             theirs = estimates.select(records, arm.name, base)
             if condition.name == base or not ours or not theirs:
                 continue
-            gains, paired = estimates.difference(ours, theirs, part, metrics, replicates=replicates, level=level)
+            gains, paired = estimates.difference(ours, theirs, part, metrics, **drawn)
             scores, base_scores = (estimates.mean_scores(side, part, metrics) for side in (ours, theirs))
             for metric in metrics:
                 rows.append(
@@ -218,13 +221,15 @@ def condition_table(
             "run the study with both to see what the condition is worth"
         )
     used = [c for c in study.conditions if c.name in {base} | {row["condition"] for row in rows}]
-    origin = estimates.provenance(study, [r for r in records if r.condition in {c.name for c in used}], part)
+    shown = [r for r in records if r.condition in {c.name for c in used}]
+    origin = estimates.provenance(study, shown, part)
+    compared = [r for r in shown if r.arm in {row["arm"] for row in rows}]
     caption = " ".join(
         [
             origin.sentence(),
-            f"Difference: the condition's score minus that under “{study.condition(base).title}”, with the "
-            f"{level:.0%} basic bootstrap interval over clips ({replicates:,} replicates), paired by clip"
-            + ("." if all(row["paired"] for row in rows) else " where both conditions scored the same clips."),
+            f"Difference: the condition's score minus that under “{study.condition(base).title}”, seed by seed and "
+            + ("on the same clips" if all(row["paired"] for row in rows) else "on the same clips where both have them")
+            + f"; with the {estimates.interval_in_words(compared, unit, replicates, level)}.",
             "°: the interval holds zero.",
         ]
     )
@@ -275,11 +280,12 @@ def _scores(
     first = next(c for c in conditions if any(r.condition == c for r in records))
     ranked = [r for r in records if r.condition == first]
     tied = ties.ties(study, ranked, metrics, part, replicates=replicates, level=level)
+    unit, units = units_of(study, records)
     rows = []
     for arm in arms:
         of_arm = {c: estimates.select(records, arm.name, c) for c in conditions}
         scores = {
-            c: estimates.estimate(found, part, metrics, replicates=replicates, level=level)
+            c: estimates.estimate(found, part, metrics, units=units, replicates=replicates, level=level)
             for c, found in of_arm.items()
             if found
         }
@@ -311,8 +317,8 @@ def _scores(
     best = "best arm of its network" if network is None else "best arm"
     caption = [
         origin.sentence(),
-        f"Brackets: {level:.0%} basic bootstrap interval over clips ({replicates:,} replicates)"
-        + (", of the mean over seeds." if origin.seeds > 1 else "."),
+        f"{'Mean over the seeds; brackets' if origin.seeds > 1 else 'Brackets'}: "
+        f"{estimates.interval_in_words(records, unit, replicates, level)}.",
         f"*: {best}; °: {estimates.not_above_chance(metrics)}.",
     ]
     if tied.caption:

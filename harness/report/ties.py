@@ -6,10 +6,10 @@ from string import ascii_letters
 
 import numpy as np
 
-from harness.metrics.comparison import letters, told_apart
+from harness.metrics.comparison import letters, rank, told_apart
 from harness.metrics.seeds import Replicates
 from harness.report import estimates
-from harness.report.resampling import Draws, distribution, units_of
+from harness.report.resampling import Draws, units_of
 from harness.report.writers import UNDEFINED, Column
 from harness.studies.records import Record
 from harness.studies.study import Study
@@ -30,7 +30,8 @@ class Ties:
         For each metric those of each arm, by name; ``"a"`` is shared with the best arm. An arm whose score is undefined
         has none.
     caption
-        One sentence: what the letters mean and what they stand on. Empty if there is nothing to compare.
+        What the letters mean and what they stand on, and with several seeds Friedman's test of all arms at once. Empty
+        if there is nothing to compare.
     """
 
     letters: Mapping[str, Mapping[str, str]]
@@ -125,16 +126,13 @@ def ties(
     draws = Draws([[p.keys for p in of_arm] for of_arm in predictions.values()], replicates, units)
     found: dict[str, dict[str, Replicates]] = {metric: {} for metric in metrics}
     for arm, of_seed in by_arm.items():
-        scores = [estimates.mean_scores([of_seed[seed]], part, metrics) for seed in seeds]
-        pairs = zip(seeds, predictions[arm], strict=True)
-        drawn = [distribution(of_seed[seed], p, metrics, draws) for seed, p in pairs]
-        for metric in metrics:
-            values = [of_seed[metric] for of_seed in scores]
-            if None not in values:
-                found[metric][arm] = Replicates(np.array(values), np.stack([of_seed[metric] for of_seed in drawn]))
+        of_metrics = estimates.replicated([of_seed[seed] for seed in seeds], predictions[arm], metrics, draws)
+        for metric, replicated in of_metrics.items():
+            if replicated is not None:
+                found[metric][arm] = replicated
     named = {metric: _letters(of_arms, metric, level) for metric, of_arms in found.items()}
     cut = any(len(of_seed) > len(seeds) for of_seed in by_arm.values())
-    return Ties(named, _sentence(arms, unit, seeds, cut, level))
+    return Ties(named, _sentence(arms, unit, seeds, cut, level) + _of_all(arms, found, seeds))
 
 
 def _letters(of_arms: Mapping[str, Replicates], metric: str, level: float) -> dict[str, str]:
@@ -152,3 +150,14 @@ def _sentence(arms: str, unit: str, seeds: Sequence[int], cut: bool, level: floa
         return f"{start}by {which} on resampled {unit}; only {unit} were drawn, and other seeds may differ."
     which = f"the {len(seeds)} seeds that all {arms} have" if cut else f"{len(seeds)} seeds"
     return f"{start}by {which} and resampled {unit} together."
+
+
+def _of_all(arms: str, found: Mapping[str, Mapping[str, Replicates]], seeds: Sequence[int]) -> str:
+    """Friedman's test by each score, with the seeds as blocks; nothing where there are too few arms or seeds."""
+    if len(seeds) < 2 or min(map(len, found.values())) < 3:
+        return ""
+    p_values = [
+        f"{rank(np.stack([r.scores for r in of_arms.values()], axis=1)).p_value:.3f} by {estimates.in_words(metric)}"
+        for metric, of_arms in found.items()
+    ]
+    return f" Friedman's test of all {arms} at once, the seeds as blocks: p = {', '.join(p_values)}."

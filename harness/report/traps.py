@@ -94,7 +94,8 @@ def survey(
         Which arm is shown; default: of those that learn in epochs, if there are any, the one with the best main score
         on the validation part.
     replicates, level
-        Of the bootstrap over clips, or over what the study groups them by (`harness.report.resampling.units_of`).
+        Of the bootstrap over seeds and clips together, or what the study groups clips by
+        (`harness.report.resampling.units_of`).
 
     Returns
     -------
@@ -313,13 +314,15 @@ def _rule(study: Study, traps: Traps) -> str:
     trials = traps.trials
     text = (
         f"Here: {trials.usual[:, 0].mean():.3f} by {in_words(study.metric)}, mean over the seeds. Points: hundredths "
-        f"of it, switched minus here, with the {trials.level:.0%} basic bootstrap interval over {trials.unit} "
-        f"({trials.replicates:,} replicates)."
+        f"of it, switched minus here, with the "
+        f"{estimates.interval_in_words(trials.records, trials.unit, trials.replicates, trials.level)}."
     )
+    if any(s.choice == "Seeds" for s in traps.switches):
+        text += f" Of the choice of a seed the interval is over {trials.unit} alone."
     if any("on test" in s.other for s in traps.switches):
         text += (
             " What is chosen on test is chosen anew in each replicate; such a gain is partly chance, and its interval "
-            f"is of what more {trials.unit} would leave of it."
+            f"is of what more seeds and {trials.unit} would leave of it."
         )
     if any(s.over == "seeds" for s in traps.switches):
         text += " Of the epoch kept both scores are of the validation part, and the interval is Student's t over seeds."

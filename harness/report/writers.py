@@ -1,6 +1,6 @@
 """Tables as CSV, as Markdown, as LaTeX and in the terminal.
 
-``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval over clips is not better than
+``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval is not better than
 chance throughout, or a difference whose interval holds zero. Digits: published values as printed, ours to three, in
 CSV files to six.
 """
@@ -439,8 +439,8 @@ def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
         return Cell(f"{value:.3f}")
     low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]
     if column.kind == "difference":
-        text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", MINUS)
-        return Cell(text, doubtful=bool(low <= 0 <= high))
+        ends = "" if pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+        return Cell(f"{value:+.3f}{ends}".replace("-", MINUS), doubtful=bool(low <= 0 <= high))
     if column.kind == "points":
         ends = "" if pd.isna(low) else f" [{in_points(low)}, {in_points(high)}]"
         return Cell(in_points(value) + ends, doubtful=bool(low <= 0 <= high))

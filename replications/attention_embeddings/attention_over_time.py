@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from harness import corpora, explain, features
+from harness import corpora, features
 from harness.corpora import Corpus
 from harness.corpora.pocket import openmic as pocket
 from harness.report import estimates
+from harness.report.resampling import compare_by_seed
 from harness.report.style import SMALL, new_figure, palette, style, write_foot
 from harness.report.writers import Column, Table
 from harness.studies.records import Record
@@ -143,7 +144,7 @@ def score_table(study: Study, records: Sequence[Record], condition: str) -> Tabl
     Returns
     -------
     Table
-        Mean shares, and their differences to even attention and to random weights with intervals over clips.
+        Mean shares, and their differences to even attention and to random weights with intervals over seeds and clips.
     """
     rows, used = [], []
     for arm in study.arms:
@@ -154,7 +155,9 @@ def score_table(study: Study, records: Sequence[Record], condition: str) -> Tabl
         shares = score(study, of_arm)
         for measure in ("attention", "contribution"):
             for reference, name in (("time", "even attention"), (f"blind_{measure}", "random weights")):
-                found = explain.compare(shares[measure].to_numpy(), shares[reference].to_numpy(), list(shares["key"]))
+                found = compare_by_seed(
+                    shares[measure].to_numpy(), shares[reference].to_numpy(), list(shares["key"]), list(shares["seed"])
+                )
                 low, high = found["interval"] or (None, None)
                 rows.append(
                     {
@@ -175,7 +178,7 @@ def score_table(study: Study, records: Sequence[Record], condition: str) -> Tabl
     caption = (
         f"{origin.sentence()} Share of the attention, and of the contributions (attention times activity), that falls "
         "when the instrument sounds by the score; mean over all instruments that sound during a part of a clip. "
-        "Difference with the 95% bootstrap interval over clips (1,000 replicates). °: the interval holds zero."
+        f"Difference with the {estimates.interval_in_words(used, 'clips')}. °: the interval holds zero."
     )
     return Table(
         name="attention_over_time_test",

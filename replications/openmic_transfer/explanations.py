@@ -472,7 +472,8 @@ def score_table(scores: pd.DataFrame, origin: estimates.Provenance) -> Table:
     caption = (
         f"{origin.sentence()} Share of the energy of each GradCAM map that falls where, or when, the instrument it "
         "explains can be heard, by its stem; mean over all instruments that sound in the clips. Difference with the "
-        "95% bootstrap interval over clips (1,000 replicates). °: the interval holds zero."
+        "95% basic bootstrap interval over clips (1,000 replicates); one seed, nothing is known of others. °: the "
+        "interval holds zero."
     )
     return Table(
         name="explanations_test",

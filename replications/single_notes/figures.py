@@ -71,7 +71,10 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
             f"What {study.arm(arm).title} takes each instrument for",
         )
     if of_thesis and claims.orders(study):
-        found["orderings"] = (orderings.forest(study, of_thesis), "What the thesis says of its set-ups, judged")
+        figure = orderings.forest(study, of_thesis)
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.3)  # many claims of two lines over a long foot
+        found["orderings"] = (figure, "What the thesis says of its set-ups, judged")
     return found
 
 

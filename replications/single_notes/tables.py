@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ from scipy.stats import binomtest
 
 from harness import corpora
 from harness.corpora import Corpus
-from harness.metrics import multiclass, uncertainty
 from harness.report import estimates, ties
 from harness.report.arm_table import arm_table
 from harness.report.estimates import METRIC_TITLES
+from harness.report.resampling import units_of
 from harness.report.tables import condition_table
 from harness.report.writers import MINUS, UNDEFINED, Column, Table
 from harness.studies.records import Predictions, Record
@@ -63,7 +64,7 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
     records
         Any of the study's, of one corpus and profile; those under the thesis' condition count.
     replicates, level
-        Of the bootstrap over notes.
+        Of the bootstrap over seeds and pitches of an instrument together (`checks.units`).
 
     Returns
     -------
@@ -76,10 +77,12 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
     metrics = list(dict.fromkeys(metric for _, metric in printed))
     ours = [r for r in records if (r.arm, metrics[0]) in printed]
     tied = ties.ties(study, ours, metrics, arms="set-ups", replicates=replicates, level=level)
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     rows = []
     for arm in (study.arm(name) for name in dict.fromkeys(name for name, _ in printed)):
         of_arm = estimates.select(records, arm.name, base)
-        found = estimates.estimate(of_arm, "test", metrics, replicates=replicates, level=level) if of_arm else {}
+        found = estimates.estimate(of_arm, "test", metrics, **drawn) if of_arm else {}
         for metric in metrics:
             row = {
                 "arm": arm.name,
@@ -107,16 +110,15 @@ def table_2(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
             rows.append({"condition": base} | row)
     origin = estimates.provenance(study, records, "test")
     caption = [
-        f"In the thesis: {about['where']}, of notes that are not public; {origin.corpus} stands for them. "
-        f"{origin.sentence()}",
-        f"Brackets: {level:.0%} basic bootstrap interval over notes ({replicates:,} replicates), of the mean over the "
-        "seeds. SD: standard deviation over the seeds.",
+        f"In the thesis: {about['where']}; {origin.corpus} stands for its notes. {origin.sentence()}",
+        f"Mean over the seeds; brackets: {estimates.interval_in_words(ours or records, unit, replicates, level)}. SD: "
+        "standard deviation over the seeds.",
         *([tied.caption] if tied.caption else []),
         f"*: best set-up; °: {estimates.not_above_chance(metrics)}.",
         too_few_notes([value for (_, metric), value in printed.items() if metric == "accuracy"], level=level),
     ]
     if ours:
-        caption.append(_one_trial(ours, replicates=replicates, level=level))
+        caption.append(_one_trial(ours, unit, **drawn))
     scores = ("published", "ours", "ours_low", "ours_high", "deviation", "chance")
     columns = [*rows[0], *(name for name in scores if name not in rows[0])]
     frame = pd.DataFrame(rows).reindex(columns=list(dict.fromkeys(columns))).astype(dict.fromkeys(scores, float))
@@ -208,14 +210,15 @@ def newcombe(first: float, second: float, n: int, *, level: float = 0.95) -> tup
     return a - b - math.hypot(a - a_low, b_high - b), a - b + math.hypot(a_high - a, b - b_low)
 
 
-def _one_trial(records: Sequence[Record], *, replicates: int, level: float) -> str:
+def _one_trial(records: Sequence[Record], unit: str, **drawn: Any) -> str:
     """How sure the accuracy of one trial of ours is, as a mean over trials."""
-    found = [
-        estimates.estimate([r], "test", ["accuracy"], replicates=replicates, level=level)["accuracy"] for r in records
-    ]
+    found = [estimates.estimate([r], "test", ["accuracy"], **drawn)["accuracy"] for r in records]
     reach = np.mean([(e.high - e.low) / 2 for e in found])
     notes = " or ".join(str(n) for n in sorted({r.data["split"]["sizes"]["test"] for r in records}))
-    return f"The accuracy of one trial of ours, on {notes} test notes, has an interval of ±{reach:.3f} in the mean."
+    return (
+        f"The accuracy of one trial of ours, on {notes} test notes, has an interval over {unit} of ±{reach:.3f} "
+        "in the mean."
+    )
 
 
 def split_table(study: Study, records: Sequence[Record], *, replicates: int = 1000, level: float = 0.95) -> Table:
@@ -228,7 +231,7 @@ def split_table(study: Study, records: Sequence[Record], *, replicates: int = 10
     records
         Any of the study's, of one corpus and profile.
     replicates, level
-        Of the bootstrap over notes.
+        Of the bootstrap over seeds and pitches of an instrument together (`checks.units`).
 
     Returns
     -------
@@ -239,6 +242,7 @@ def split_table(study: Study, records: Sequence[Record], *, replicates: int = 10
     found = {c.name for c in study.conditions} & {r.condition for r in records}
     others = [name for name in SPLITS if name in found]
     records = [r for r in records if r.condition in (base, *others)]
+    unit, units = units_of(study, records)
     rows = []
     for arm in study.arms:
         of_arm = {name: estimates.select(records, arm.name, name) for name in (base, *others)}
@@ -252,13 +256,20 @@ def split_table(study: Study, records: Sequence[Record], *, replicates: int = 10
             gain = estimates.Estimate(None, None, None)
             if of_arm[name]:
                 gains, _ = estimates.difference(
-                    of_arm[base], of_arm[name], "test", [metric], replicates=replicates, level=level
+                    of_arm[base],
+                    of_arm[name],
+                    "test",
+                    [metric],
+                    units=units,
+                    replicates=replicates,
+                    level=level,
                 )
                 gain = gains[metric]
             row |= {f"leak_{name}": gain.value, f"leak_{name}_low": gain.low, f"leak_{name}_high": gain.high}
         rows.append(row)
     origin = estimates.provenance(study, records, "test")
     frame = pd.DataFrame(rows)
+    compared = [r for r in records if r.arm in set(frame["arm"])]
     numbers = [name for name in frame if name.startswith(("score_", "leak_"))]
     known = "; ".join(f"{study.condition(name).title} {_known(records, name)}" for name in (base, *others))
     titles = {name: study.condition(name).title for name in (base, *others)}
@@ -266,9 +277,10 @@ def split_table(study: Study, records: Sequence[Record], *, replicates: int = 10
         name="splits_test",
         title=f"{METRIC_TITLES[metric]} under each split, and what the random one leaks",
         caption=f"{origin.sentence()} Mean over the seeds, each of which draws its own split. Leaks: accuracy under "
-        f"“{titles[base]}” minus that under the other split, with its {level:.0%} basic bootstrap interval over the "
-        f"notes ({replicates:,} replicates; a note counts alike wherever it is in a test part). °: the interval holds "
-        f"zero. Test notes of an instrument and pitch that are in the training part, too: {known}.",
+        f"“{titles[base]}” minus that under the other split, seed by seed, with the "
+        f"{estimates.interval_in_words(compared, unit, replicates, level)}; what is drawn counts alike in every test "
+        "part that has it. °: the interval holds zero. Test notes of an instrument and pitch that are in the training "
+        f"part, too: {known}.",
         notes=" ".join(f"“{titles[name]}”: {study.condition(name).note}" for name in (base, *others)),
         frame=frame.astype(dict.fromkeys(numbers, float)),
         columns=(
@@ -302,7 +314,7 @@ def note_table(study: Study, records: Sequence[Record], *, replicates: int = 100
     records
         Any of the study's, of one corpus and profile; those under the thesis' condition count.
     replicates, level
-        Of the bootstrap over notes, each with all seeds' predictions of it.
+        As for `table_2`.
 
     Returns
     -------
@@ -313,29 +325,31 @@ def note_table(study: Study, records: Sequence[Record], *, replicates: int = 100
     records = [r for r in records if r.condition == base]
     corpus = corpora.load(records[0].data["corpus"])
     arms = best_of_each_kind(study, records)
-    pooled = {name: _pool([r.predictions("test") for r in estimates.select(records, name, base)]) for name in arms}
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     rows = []
     for kind, values in (("register", registers(corpus)), ("dynamic", corpus.clips["dynamic"])):
         value_of = dict(zip(corpus.clips["key"], values, strict=True))
         order = REGISTERS if kind == "register" else [d for d in DYNAMICS if d in set(values)]
         for value in (*order, *sorted(set(values) - set(order))):
             row: dict[str, Any] = {"kind": kind, "value": value, "metric": "accuracy"}
-            for name, p in pooled.items():
-                chosen = np.array([value_of[key] == value for key in p.keys])
-                if chosen.any():
-                    row |= _accuracy(name, p, chosen, replicates, level)
+            wanted = frozenset(key for key, theirs in value_of.items() if theirs == value)
+            for name in arms:
+                row |= _accuracy(name, estimates.select(records, name, base), wanted, drawn)
             if "notes" in row:
                 rows.append(row)
-    origin = estimates.provenance(study, [r for r in records if r.arm in arms], "test")
+    shown = [r for r in records if r.arm in arms]
+    origin = estimates.provenance(study, shown, "test")
     frame = pd.DataFrame(rows)
     numbers = [name for name in frame if name.startswith("ours_")]
     return Table(
         name="notes_test",
         title="Accuracy by register and by dynamic",
         caption=f"{origin.sentence()} Of the best set-up and the best reference on the validation part. Register: "
-        "thirds of the pitches that the corpus has of each instrument. Dynamic: as the file says. Predictions of all "
-        f"seeds pooled, with the {level:.0%} basic bootstrap interval over notes ({replicates:,} replicates). *: "
-        "highest of its kind; °: not above chance, to name the most frequent instrument of the row every time.",
+        "thirds of the pitches that the corpus has of each instrument. Dynamic: as the file says. Mean over the "
+        f"seeds that tested such notes, with the {estimates.interval_in_words(shown, unit, replicates, level)}. Notes: "
+        "of all seeds. *: highest of its kind; °: not above chance, to name the most frequent instrument of the row "
+        "every time.",
         notes="",
         frame=frame.astype(dict.fromkeys(numbers, float)).astype({"notes": str}),
         columns=(
@@ -398,23 +412,35 @@ def registers(corpus: Corpus) -> list[str]:
     return [register[int(number), int(key)] for number, key in zip(instrument, pitch, strict=True)]
 
 
-def _pool(parts: Sequence[Predictions]) -> Predictions:
-    return Predictions(*(np.concatenate([getattr(p, name) for p in parts]) for name in vars(parts[0])))
+@dataclass(frozen=True)
+class _OfNotes(Record):
+    """A trial scored on some notes."""
+
+    notes: frozenset[str] = frozenset()
+
+    def predictions(self, part: str) -> Predictions:
+        """Predictions on those of the part."""
+        p = super().predictions(part)
+        chosen = np.array([key in self.notes for key in p.keys.tolist()], bool)
+        return Predictions(*(getattr(p, name)[chosen] for name in vars(p)))
 
 
-def _accuracy(name: str, p: Predictions, chosen: np.ndarray, replicates: int, level: float) -> Mapping[str, Any]:
-    """Of an arm, on some of its predictions."""
-    arrays = p.labels[chosen], p.probabilities[chosen], p.mask[chosen]
-    score = multiclass.evaluate(*arrays)["accuracy"]
-    low, high = uncertainty.bootstrap(
-        *arrays, metrics=["accuracy"], replicates=replicates, level=level, scoring=multiclass, groups=p.keys[chosen]
-    )["accuracy"]
+def _accuracy(
+    name: str, records: Sequence[Record], notes: frozenset[str], drawn: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Of an arm, on some notes; nothing where no trial tested them."""
+    some = [_OfNotes(r.folder, r.data, notes) for r in records]
+    tested = {r.seed: r.predictions("test").keys for r in some}
+    some = [r for r in some if len(tested[r.seed])]
+    if not some:
+        return {}
+    found = estimates.estimate(some, "test", ["accuracy"], **drawn)["accuracy"]
     return {
-        "notes": len(np.unique(p.keys[chosen])),
-        "chance": multiclass.chance(arrays[0])["accuracy"],
-        f"ours_{name}": score,
-        f"ours_{name}_low": low,
-        f"ours_{name}_high": high,
+        "notes": len(np.unique(np.concatenate(list(tested.values())))),
+        "chance": found.chance,
+        f"ours_{name}": found.value,
+        f"ours_{name}_low": found.low,
+        f"ours_{name}_high": found.high,
     }
 
 
