@@ -88,6 +88,21 @@ def test_more_seeds_are_asked_for_where_they_help(tmp_path: Path) -> None:
     assert f"about {found.more_seeds} more seeds would settle it" in row["verdict_title"]
 
 
+def test_more_seeds_are_asked_for_a_difference_below_zero(tmp_path: Path) -> None:
+    """Only within the bounds of a difference does its interval reach below 0, so that it is not settled."""
+    few = []
+    for seed, skill in enumerate((0.1, 0.35, 0.15)):
+        (tmp_path / str(seed)).mkdir()
+        some = planted(tmp_path / str(seed), seeds=1, skills={"resnet_full": 0.3, "vggish_full": skill})
+        few += [replace(r, data={**r.data, "seed": seed}) for r in some]
+    ours = score_of(few) - score_of(few, "resnet_full")
+    assert ours < 0
+    entry = {key: v for key, v in value(ours, 0.1).items() if key != "arm"}
+    (found,) = judge(few, {**entry, "above": "vggish_full", "below": "resnet_full"})
+    assert found.verdict == "inconclusive"
+    assert found.more_seeds is None or found.more_seeds >= 1
+
+
 def test_one_seed_settles_no_value(records: list[Record]) -> None:
     one = [r for r in records if r.seed == 0]
     (found,) = judge(one, value(score_of(one), 0.2))

@@ -20,6 +20,7 @@ from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
 from harness.errors import RepriseError
+from harness.report.style import in_few_colours
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ CONCEPT_COLOURS = [_PALETTE[i] for i in (0, 1, 2, 4, 5, 9, 8, 6, 3, 7)]
 #: Of the picture, in inches.
 WIDTH, LEFT, SPAN, PANEL, GAP, TOP, BARS = 9.4, 0.55, 5.6, 0.92, 0.37, 0.16, 7.75
 FOOT = 0.42
-DPI, COLOURS = 100, 160
+DPI = 100
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -357,10 +358,7 @@ def picture(entry: Entry, view: View) -> tuple[bytes, dict[str, float]]:
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     file = io.BytesIO()
-    # A palette halves the file; this method keeps the colours that few pixels have, as those of the legend.
-    image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(
-        file, "PNG", optimize=True
-    )
+    in_few_colours(image).save(file, "PNG", optimize=True)
     time = {
         "left": 100 * LEFT / WIDTH,
         "width": 100 * SPAN / WIDTH,

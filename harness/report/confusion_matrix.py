@@ -24,7 +24,6 @@ def confusion_matrix(
     condition: str | None = None,
     part: str = "test",
     clip: str = "note",
-    kind: str = "instrument",
     truth: str = "played",
 ) -> Figure:
     """Confusion matrix of an arm, clips of all seeds pooled.
@@ -41,8 +40,8 @@ def confusion_matrix(
         By name; default: the study's first.
     part
         ``"valid"`` or ``"test"``.
-    clip, kind, truth
-        What the study calls a clip, a class, and the axis of the true classes.
+    clip, truth
+        What the study calls a clip, and the axis of the true classes.
 
     Returns
     -------
@@ -91,7 +90,7 @@ def confusion_matrix(
         bar.outline.set_visible(False)
         write_foot(
             figure,
-            f"Read a row: of all predictions for {clip}s of this {kind}, how many per cent name each {kind}, and "
+            f"Read a row: of all predictions for {clip}s of this instrument, how many per cent name each, and "
             f"below how many they are. In brackets: the row's predictions, one for each test {clip} and seed. Framed: "
             f"right ones. Condition: {study.condition(condition).title}. "
             f"{estimates.provenance(study, records, part).sentence()}",

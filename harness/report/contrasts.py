@@ -11,12 +11,12 @@ from itertools import chain
 
 import numpy as np
 
-from harness.metrics import uncertainty
+from harness.metrics import comparison, uncertainty
 from harness.metrics.multilabel import ratio
-from harness.metrics.seeds import Replicates, joint
+from harness.metrics.seeds import Replicates, Trial, joint
 from harness.report import estimates
 from harness.report.resampling import Draws, units_of
-from harness.studies.records import KEPT, Record, scoring
+from harness.studies.records import KEPT, Predictions, Record, scoring
 from harness.studies.study import Study
 
 
@@ -139,6 +139,42 @@ class Scores:
             named = ", ".join(dict.fromkeys(chain(*(s.classes for s in sides))))
             return Contrast(None, f"nobody was asked about {named}" if named else "nothing was observed")
         return result
+
+    def permuted(self, above: Side, below: Side, metric: str, part: str = "test") -> float | None:
+        """P value of the permutation test of two arms (`harness.metrics.comparison.permutation_test`), two-sided.
+
+        Parameters
+        ----------
+        above, below, metric, part
+            As for `contrast`.
+
+        Returns
+        -------
+        float or None
+            None where a side is several arms, the two are of different classes, or were not scored on the same clips.
+        """
+        found = self._trials((above, below))
+        if isinstance(found, str) or len(above.arms) > 1 or len(below.arms) > 1 or above.classes != below.classes:
+            return None
+        trials, seeds = found
+        names = self.records[0].data["classes"]
+        columns = [names.index(name) for name in above.classes] or slice(None)
+        record = next(iter(trials.values()))[seeds[0]]
+        module, threshold = scoring(record.data), record.data["protocol"].get("threshold", 0.5)
+        units = self._units
+
+        def as_trial(p: Predictions) -> Trial:
+            arrays = module.validate(p.labels, p.probabilities, p.mask)
+            return Trial(*(array[:, columns] for array in arrays), units(p.keys))
+
+        sides = [
+            [as_trial(trials[side.arms[0], self._condition(side)][seed].predictions(part)) for seed in seeds]
+            for side in (above, below)
+        ]
+        try:
+            return comparison.permutation_test(*sides, metric, threshold=threshold, scoring=module)[0]
+        except ValueError:
+            return None
 
     def of_history(self, above: Side, below: Side | None, column: str, epochs: str) -> Contrast:
         """The same of a column of the trials' histories, over seeds alone.

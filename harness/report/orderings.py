@@ -18,7 +18,7 @@ from harness.report import estimates
 from harness.report.contrasts import Contrast, Scores, Side
 from harness.report.estimates import Estimate, in_words
 from harness.report.style import CHANCE, SMALL, new_figure, palette, style, write_foot
-from harness.studies.claims import Claim, orders
+from harness.studies.claims import FAILS, ONE_SEED, Claim, orders
 from harness.studies.records import Record
 from harness.studies.study import Study
 
@@ -42,14 +42,19 @@ class Judged:
     probability
         Of the ordering: share of the replicates, turned around the difference as the interval turns them, in which it
         is as claimed; None where there is none.
+    p_value
+        Of a permutation test that the two sides are alike (`harness.report.contrasts.Scores.permuted`); None where
+        there is none.
     verdict
-        ``"holds"``, ``"reversed"``, ``"undecided"``, or ``"not judged: "`` and why.
+        ``"holds"``, ``"reversed"`` (of ``"equal"``: ``"does not hold"``), ``"undecided"``, perhaps with a colon and
+        why, or ``"not judged: "`` and why.
     """
 
     claim: Claim
     contrast: Contrast
     difference: Estimate
     probability: float | None
+    p_value: float | None
     verdict: str
 
     @property
@@ -77,15 +82,16 @@ def judge(
         Any of the study's, of one corpus and profile; those under the study's first condition count.
     replicates, level
         Of the bootstrap over seeds and clips together (`harness.metrics.seeds`): each replicate scores the same clips
-        for both sides. With one seed it is over clips alone.
+        for both sides. With one seed it is over clips alone, and nothing is decided.
     scores
         Of these records, where there are some already.
 
     Returns
     -------
     list of Judged
-        In the order of the claims. One holds if its whole interval lies above the bound, or for “equal” within the
-        margin; is reversed if the whole interval lies below it, or for “equal” outside; and is undecided otherwise.
+        In the order of the claims. One holds if its whole interval lies above the bound, is reversed if the whole
+        interval lies below it, and is undecided otherwise. “Equal” is judged as values are, by two one-sided tests: it
+        holds if the interval lies within the margin, and does not hold if it lies outside.
 
     Raises
     ------
@@ -117,19 +123,23 @@ def judge_one(claim: Claim, scores: Scores, *, level: float = 0.95) -> Judged:
     below = Side(claim.below, claim.below_classes or claim.classes)
     found = scores.contrast(above, below, claim.metric, claim.part)
     if found.replicates is None:
-        return Judged(claim, found, Estimate(None, None, None), None, f"not judged: {found.missing}")
-    gain, ends = found.replicates.score, found.interval(level)
-    judged = Judged(claim, found, Estimate(gain, *(ends or (None, None))), None, UNDECIDED)
+        return Judged(claim, found, Estimate(None, None, None), None, None, f"not judged: {found.missing}")
+    equal = claim.relation == "equal"
+    gain, ends = found.replicates.score, found.interval(2 * level - 1 if equal else level)
+    judged = Judged(claim, found, Estimate(gain, *(ends or (None, None))), None, None, UNDECIDED)
     if ends is None:
         return judged
     low, high = judged.range
+    p_value = scores.permuted(above, below, claim.metric, claim.part)
     inside = probability(gain, found.draws, low) - (probability(gain, found.draws, high) if np.isfinite(high) else 0.0)
     verdict = UNDECIDED
-    if low < ends[0] and ends[1] < high:
+    if found.replicates.seeds == 1:
+        verdict = ONE_SEED
+    elif low < ends[0] and ends[1] < high:
         verdict = HOLDS
     elif ends[1] < low or ends[0] > high:
-        verdict = REVERSED
-    return Judged(claim, found, judged.difference, inside, verdict)
+        verdict = FAILS if equal else REVERSED
+    return Judged(claim, found, judged.difference, inside, p_value, verdict)
 
 
 def forest(study: Study, records: Sequence[Record], *, replicates: int = 1000, level: float = 0.95) -> Figure:
@@ -145,20 +155,23 @@ def forest(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
     matplotlib.figure.Figure
         One row per claim; marker and shade tell the verdict. A claim that was not judged is an empty row.
     """
-    judged = judge(study, records, replicates=replicates, level=level)
+    scores = Scores(study, records, replicates=replicates)
+    judged = judge(study, records, replicates=replicates, level=level, scores=scores)
     dark, middle, light = palette(3)
     marks = {HOLDS: ("o", dark), UNDECIDED: ("d", light), REVERSED: ("s", middle)}
+    found = [REVERSED if j.verdict == FAILS else j.verdict.partition(":")[0] for j in judged]
+    titles = {REVERSED: f"{REVERSED} or unequal"} if FAILS in {j.verdict for j in judged} else {}
     with mpl.rc_context(style()):
         names = [textwrap.fill(said(j.claim), LONGEST, break_on_hyphens=False) for j in judged]
         figure = new_figure(1.3 + (0.25 if any("\n" in name for name in names) else 0.165) * len(judged))
         axes = figure.subplots()
         axes.axvline(0, **CHANCE)
-        for place, j in enumerate(judged):
-            if j.verdict not in marks:
+        for place, (j, word) in enumerate(zip(judged, found, strict=True)):
+            if word not in marks:
                 axes.annotate("not judged", (0, place), (3, 0), textcoords="offset points", va="center", size=SMALL)
                 continue
-            marker, colour = marks[j.verdict]
-            hollow = {"markerfacecolor": "white"} if j.verdict == UNDECIDED else {}
+            marker, colour = marks[word]
+            hollow = {"markerfacecolor": "white"} if word == UNDECIDED else {}
             axes.plot([j.difference.low, j.difference.high], [place] * 2, color=colour, linewidth=1.4)
             axes.plot(j.difference.value, place, color=colour, marker=marker, markersize=4.5, **hollow)
             for bound in j.range:
@@ -176,7 +189,7 @@ def forest(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
         axes.set_xlabel(f"difference of the scores ({way})")
         handles = [
             Line2D(
-                [], [], color=colour, marker=marker, label=f"{word} ({sum(j.verdict == word for j in judged)})",
+                [], [], color=colour, marker=marker, label=f"{titles.get(word, word)} ({found.count(word)})",
                 **({"markerfacecolor": "white"} if word == UNDECIDED else {}),
             )
             for word, (marker, colour) in marks.items()
@@ -184,39 +197,18 @@ def forest(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
         if any(j.claim.margin for j in judged):
             handles.append(Line2D([], [], linestyle="", color="0.3", marker="|", label="margin"))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-        write_foot(
-            figure,
-            f"{rule(judged, replicates, level)} {_origin(study, records)}",
-        )
+        how = rule([(j.claim, j.contrast) for j in judged], replicates, level, scores.unit)
+        write_foot(figure, f"{how} {_origin(study, records)}")
     return figure
 
 
-def tally(judged: Sequence[Judged]) -> str:
-    """How many claims hold and how many do not.
-
-    Parameters
-    ----------
-    judged
-        As `judge` gives them.
-
-    Returns
-    -------
-    str
-        For instance ``"12 hold, 3 reversed, 5 undecided, 1 not judged"``.
-    """
-    verdicts = [j.verdict.partition(":")[0] for j in judged]
-    words = {HOLDS: "hold", REVERSED: REVERSED, UNDECIDED: UNDECIDED, "not judged": "not judged"}
-    counts = {words[verdict]: verdicts.count(verdict) for verdict in words}
-    return ", ".join(f"{count} {word}" for word, count in counts.items() if count or word != "not judged")
-
-
-def rule(judged: Sequence[Judged], replicates: int, level: float, unit: str = "clips") -> str:
+def rule(judged: Sequence[tuple[Claim, Contrast]], replicates: int, level: float, unit: str = "clips") -> str:
     """How verdicts on orderings come about.
 
     Parameters
     ----------
     judged
-        As `judge` gives them.
+        Each ordering and what it was judged by.
     replicates, level
         As for `judge`.
     unit
@@ -227,16 +219,16 @@ def rule(judged: Sequence[Judged], replicates: int, level: float, unit: str = "c
     str
         In sentences.
     """
-    one = any(j.contrast.replicates is not None and j.contrast.replicates.seeds == 1 for j in judged)
-    margins = (
-        "; of “at least” above minus the margin, of “equal” within it" if any(j.claim.margin for j in judged) else ""
-    )
+    one = any(contrast.replicates is not None and contrast.replicates.seeds == 1 for _, contrast in judged)
+    equal, at_least = (any(claim.relation == name for claim, _ in judged) for name in ("equal", "at least"))
     return (
-        f"Difference: upper minus lower score, mean over the seeds, with its {level:.0%} basic bootstrap interval over "
-        f"seeds and {unit} together ({replicates:,} replicates, the same {unit} on both sides)"
-        + (f"; with one seed over {unit} alone, and nothing is known of other seeds. " if one else ". ")
-        + f"Holds: the whole interval lies above 0{margins}; reversed: all of it lies on the other side; undecided: "
-        f"neither. Of many such intervals {1 - level:.0%} miss, so some claims are decided wrongly."
+        f"Orders: upper minus lower score, mean over the seeds, with its {level:.0%} basic bootstrap interval over "
+        f"seeds and {unit} together ({replicates:,} replicates, the same {unit} on both sides). "
+        f"Holds: the whole interval lies above 0{', of “at least” above minus the margin' if at_least else ''}; "
+        "reversed: all of it lies below; undecided: neither. "
+        + (f"“Equal”: by the {2 * level - 1:.0%} interval, within the margin or outside. " if equal else "")
+        + (f"With one seed the interval is over {unit} alone, and nothing is decided. " if one else "")
+        + f"Of many such intervals {1 - level:.0%} miss, so some claims are decided wrongly."
     )
 
 

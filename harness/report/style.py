@@ -4,6 +4,7 @@ Every figure is as wide as the text of an A4 page, so that its type (7 pt and up
 are ordered by lightness and never alone: markers, line styles or hatches tell the same.
 """
 
+import io
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from PIL import Image
 
 from harness.storage import atomic_path
 
@@ -26,6 +28,8 @@ CHANCE = {"color": "0.4", "linestyle": ":", "linewidth": 1.4}
 UNDEFINED = "0.85"
 #: Of the files of a figure.
 SUFFIXES = (".png", ".pdf")
+#: Of a picture of 8 bits a pixel.
+COLOURS = 160
 
 
 def style() -> dict[str, Any]:
@@ -120,9 +124,29 @@ def save(figure: Figure, path: Path) -> list[Path]:
     list of Path
         The two files.
     """
-    paths = []
-    for suffix, metadata in zip(SUFFIXES, ({"Software": None}, {"CreationDate": None, "Producer": None}), strict=True):
-        paths.append(path.with_name(path.name + suffix))
-        with mpl.rc_context(style()), atomic_path(paths[-1]) as temporary:
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
-    return paths
+    picture, page = (path.with_name(path.name + suffix) for suffix in SUFFIXES)
+    drawn = io.BytesIO()
+    with mpl.rc_context(style()):
+        figure.savefig(drawn, format="png", metadata={"Software": None})
+        with atomic_path(page) as temporary:
+            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None})
+    with atomic_path(picture) as temporary:
+        in_few_colours(Image.open(drawn)).save(temporary, "PNG", optimize=True)
+    return [picture, page]
+
+
+def in_few_colours(image: Image.Image) -> Image.Image:
+    """A picture with a palette: a third of the file, and no difference to be seen.
+
+    Parameters
+    ----------
+    image
+        Any.
+
+    Returns
+    -------
+    PIL.Image.Image
+        With at most `COLOURS`, those that few pixels have among them, such as a legend's.
+    """
+    method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    return image.convert("RGB").quantize(COLOURS, method=method, kmeans=1, dither=dither)

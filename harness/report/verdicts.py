@@ -53,8 +53,8 @@ class Verdict:
         Scores that it rests on.
     value, low, high
         Ours, with its interval; None where there is none.
-    probability
-        Of an order.
+    probability, p_value
+        Of an order: as in `harness.report.orderings.Judged`.
     more_seeds
         Of an inconclusive value: how many more seeds would settle it.
     evidence, rests_on
@@ -68,6 +68,7 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     probability: float | None = None
+    p_value: float | None = None
     more_seeds: int | None = None
     evidence: str = ""
     rests_on: tuple[str, ...] = ()
@@ -115,7 +116,7 @@ def judge(
         elif claim.kind == ORDER:
             j = orderings.judge_one(claim, scores, level=level)
             d = j.difference
-            found.append(Verdict(claim, j.verdict, j.contrast, d.value, d.low, d.high, j.probability))
+            found.append(Verdict(claim, j.verdict, j.contrast, d.value, d.low, d.high, j.probability, j.p_value))
         elif claim.kind == TEXT:
             finding = claims.check_of(study, claim.check)(study, records, results)
             numbers = (finding.value, finding.low, finding.high)
@@ -155,7 +156,7 @@ def table(
     rows = [_row(number, v, digits, study) for number, v in enumerate(found, 1)]
     base = [r for r in records if r.condition == study.conditions[0].name] or list(records)
     origin = estimates.provenance(study, base, "test")
-    judged = [orderings.Judged(v.claim, v.contrast, None, None, v.verdict) for v in found if v.claim.kind == ORDER]
+    ordered = [(v.claim, v.contrast) for v in found if v.claim.kind == ORDER]
     unit = scores.unit
     notes = [f"Margins: {_margins(found)}."] if any(v.claim.margin_why for v in found) else []
     if readings := _readings(found):
@@ -163,13 +164,16 @@ def table(
     caption = [
         origin.sentence(),
         f"Values: two one-sided tests at {level:.0%} against the margin, which stands beside what is published; in "
-        f"brackets the {2 * level - 1:.0%} interval over seeds and {unit} together ({replicates:,} replicates), which "
-        "decides: replicated, if it lies within the margins, not replicated, if it lies outside, and inconclusive "
-        "otherwise. They are judged by trials alone that were made as the published ones were.",
-        *([orderings.rule(judged, replicates, level, unit)] if judged else []),
-        "P: probability of the order, by the same replicates.",
+        f"brackets the {2 * level - 1:.0%} interval over seeds and {unit} together ({replicates:,} replicates), of "
+        f"training curves over seeds, with one seed over {unit}. It decides: replicated, if it lies within the "
+        "margins, not replicated, if it lies outside, and inconclusive otherwise. They are judged by trials alone that "
+        "were made as the published ones were.",
+        *([orderings.rule(ordered, replicates, level, unit)] if ordered else []),
+        f"P: probability of the order, by the same replicates; p: of a two-sided permutation test that swaps what the "
+        f"two arms predict for whole {unit}, which speaks of these networks, not of other seeds.",
     ]
-    numbers = ("margin", "published", "ours_above", "ours_below", "ours", "ours_low", "ours_high", "probability")
+    ours = ("ours_above", "ours_below", "ours", "ours_low", "ours_high")
+    numbers = ("margin", "published", *ours, "probability", "p_value")
     return Table(
         name=NAME,
         title=f"What replicated: the paper's claims, judged on {origin.corpus}: {tally(v.verdict for v in found)}",
@@ -179,6 +183,7 @@ def table(
         columns=(
             Column("claim", "Claim", "text", width=0.26),
             Column("where", "Where", "text", width=0.1),
+            Column("part_title", "Part", "text"),
             Column("published_title", "Published", "text", width=0.1),
             Column("ours_title", "Ours", "text", width=0.22),
             Column("seeds_title", "Seeds", "text"),
@@ -229,7 +234,7 @@ def _value(claim: Claim, scores: Scores, level: float) -> Verdict:
     if seeds == 1:  # what other seeds would have given is not known, so that nothing is settled
         return replace(verdict, verdict=INCONCLUSIVE, more_seeds=1)
     if equal.verdict == INCONCLUSIVE:
-        more = seeds_needed(found.replicates, claim.value, claim.margin, level=level)
+        more = seeds_needed(found.replicates, claim.value, claim.margin, level=level, bounds=found.bounds)
         return replace(verdict, more_seeds=more)
     return verdict
 
@@ -248,6 +253,7 @@ def _row(number: int, v: Verdict, digits: int, study: Study) -> dict[str, Any]:
         "below": " ".join(claim.below),
         "metric": claim.metric,
         "part_of_claim": claim.part if claim.metric else "",
+        "part_title": "curve" if claim.history else claim.part if claim.metric else UNDEFINED,
         "classes": " ".join(claim.classes),
         "below_classes": " ".join(claim.below_classes),
         "relation": claim.relation,
@@ -264,6 +270,7 @@ def _row(number: int, v: Verdict, digits: int, study: Study) -> dict[str, Any]:
         "seeds_title": UNDEFINED if seeds is None else str(seeds),
         "verdict": v.verdict,
         "probability": v.probability,
+        "p_value": v.p_value,
         "more_seeds": v.more_seeds,
         "verdict_title": _verdict(v),
         "evidence": v.evidence,
@@ -295,7 +302,9 @@ def _ours(v: Verdict) -> str:
 
 def _verdict(v: Verdict) -> str:
     if v.probability is not None:
-        return f"{v.verdict} (P {v.probability:.2f})"
+        verdict, colon, why = v.verdict.partition(":")
+        p = "" if v.p_value is None else f", p {v.p_value:.3f}"
+        return f"{verdict} (P {v.probability:.2f}{p}){colon}{why}"
     if v.verdict != INCONCLUSIVE:
         return v.verdict
     if v.contrast.replicates.seeds == 1:

@@ -41,7 +41,7 @@ tables lie that take the networks themselves to make; it gives a `Finding`.
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,6 +57,8 @@ RELATIONS = ("above", "at least", "equal")
 EPOCHS = ("mean", "last")
 #: What a check may say, beside "not judged: " or "not applicable: " and why.
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+#: What is said where one seed alone speaks: what other seeds would have given is not known.
+ONE_SEED = f"{UNDECIDED}: one seed"
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,24 @@ def decide(
     verdict = HOLDS if low > bound else FAILS if high < bound else UNDECIDED
     numbers = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "\u2212")
     return Finding(verdict, f"{evidence}: {numbers}", value, low, high, rests_on)
+
+
+def of_seeds(finding: Finding, seeds: int) -> Finding:
+    """What a finding is worth that rests on so many seeds: of one, nothing is decided.
+
+    Parameters
+    ----------
+    finding
+        As if other seeds did not matter.
+    seeds
+        How many there are.
+
+    Returns
+    -------
+    Finding
+        With the verdict `ONE_SEED` if there is one.
+    """
+    return replace(finding, verdict=ONE_SEED) if seeds == 1 else finding
 
 
 def table_rows(results: Path, name: str) -> pd.DataFrame | None:

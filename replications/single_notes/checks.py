@@ -10,7 +10,7 @@ from harness.metrics import multiclass, uncertainty
 from harness.metrics.seeds import Replicates, joint
 from harness.report import estimates
 from harness.report.contrasts import Scores, Side, rests_on
-from harness.studies.claims import FAILS, HOLDS, UNDECIDED, Finding, decide
+from harness.studies.claims import FAILS, HOLDS, UNDECIDED, Finding, decide, of_seeds
 from harness.studies.records import Record
 from harness.studies.study import Study
 
@@ -58,7 +58,7 @@ def adaptable(study: Study, records: Sequence[Record], results: Path) -> Finding
     Finding
         Of the set-up that is least above chance.
     """
-    scores, base, found = Scores(study, records), study.conditions[0].name, []
+    scores, base, found, seeds = Scores(study, records), study.conditions[0].name, [], []
     for name in SET_UPS:
         c = scores.contrast(Side((name,)), None, "accuracy")
         if c.replicates is None:
@@ -67,9 +67,12 @@ def adaptable(study: Study, records: Sequence[Record], results: Path) -> Finding
         chance = float(np.mean([multiclass.chance(p.labels)["accuracy"] for p in of_arm]))
         low, high = c.interval()
         found.append((low - chance, c.replicates.score - chance, high - chance, name))
-    low, value, high, name = min(found)
+        seeds.append(c.replicates.seeds)
+    # One that is certainly below chance decides against it; else the one that is least certainly above.
+    low, value, high, name = min(found, key=lambda of_arm: of_arm[2] if of_arm[2] < 0 else of_arm[0])
     rested = rests_on(r for name in SET_UPS for r in estimates.select(records, name, base))
-    return decide(f"accuracy above chance, the least of the four, {name}", value, low, high, rests_on=rested)
+    said = f"accuracy above chance, the least of the four, {name}"
+    return of_seeds(decide(said, value, low, high, rests_on=rested), min(seeds))
 
 
 def transfer_helps(study: Study, records: Sequence[Record], results: Path) -> Finding:
@@ -94,7 +97,9 @@ def transfer_helps(study: Study, records: Sequence[Record], results: Path) -> Fi
     if found.replicates is None:
         return Finding(f"not judged: {found.missing}", "")
     rested = rests_on(found.records)
-    return decide("accuracy, published minus random base", found.replicates.score, *found.interval(), rests_on=rested)
+    score, seeds = found.replicates.score, found.replicates.seeds
+    said = "accuracy, published minus random base"
+    return of_seeds(decide(said, score, *found.interval(), rests_on=rested), seeds)
 
 
 def stagnates(study: Study, records: Sequence[Record], results: Path) -> Finding:
@@ -144,12 +149,13 @@ def rate_matters(study: Study, records: Sequence[Record], results: Path) -> Find
     Finding
         It holds if the interval of either change lies beyond the bound, on either side; it does not if both lie within.
     """
-    scores, verdicts, said, rested = Scores(study, records), [], [], []
+    scores, verdicts, said, rested, seeds = Scores(study, records), [], [], [], []
     for condition in RATES:
         c = scores.contrast(Side(("setup_4",), condition=condition), Side(("setup_4",)), "accuracy")
         if c.replicates is None:
             return Finding(f"not judged: {c.missing}", "")
         rested += c.records
+        seeds.append(c.replicates.seeds)
         low, high = c.interval()
         inside = low > -DRASTIC and high < DRASTIC
         verdicts.append(HOLDS if low > DRASTIC or high < -DRASTIC else FAILS if inside else UNDECIDED)
@@ -157,4 +163,5 @@ def rate_matters(study: Study, records: Sequence[Record], results: Path) -> Find
             decide(f"accuracy, {study.condition(condition).title} minus as published", c.replicates.score, low, high)
         )
     verdict = HOLDS if HOLDS in verdicts else FAILS if set(verdicts) == {FAILS} else UNDECIDED
-    return Finding(verdict, "; ".join(f.evidence for f in said), rests_on=rests_on(rested))
+    finding = Finding(verdict, "; ".join(f.evidence for f in said), rests_on=rests_on(rested))
+    return of_seeds(finding, min(seeds))
