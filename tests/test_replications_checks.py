@@ -13,9 +13,12 @@ from helpers import CLASSES, write_trials
 
 from harness import corpora
 from harness.corpora import irmas
+from harness.metrics.seeds import Replicates
 from harness.report import resampling
+from harness.report.contrasts import Contrast
 from harness.storage import write_text
 from harness.studies import study as studies
+from harness.studies.claims import Finding
 from harness.studies.records import Record
 from replications.attention_embeddings import checks as attention
 from replications.gtzan_cam import checks as genres
@@ -81,6 +84,41 @@ def test_size_explains_where_the_larger_scores_higher(tmp_path: Path, sign: int,
     assert judged.evidence.endswith("by the paper's own scores in 8 of 12")
 
 
+def test_arms_that_are_all_alike_say_nothing_of_size(tmp_path: Path) -> None:
+    """Nor do they where all seeds of each arm happen to lie in the order of sizes, but close to each other."""
+    verdicts, generator = [], np.random.default_rng(0)
+    for _ in range(40):
+        common, clips = generator.normal(size=200), generator.normal(size=(len(OPENMIC.arms), 200))
+        of_arm = {
+            arm.name: Replicates(s := 0.02 * generator.normal(size=3), s[:, None] + 0.01 * (common + own))
+            for arm, own in zip(OPENMIC.arms, clips, strict=True)
+        }
+        verdicts.append(judged_by_size(of_arm, tmp_path).verdict)
+    assert verdicts.count("undecided") >= 38  # without turning arm by arm it is 30 or fewer
+
+
+def test_each_arm_deviates_by_seeds_of_its_own(tmp_path: Path) -> None:
+    order = sorted(OPENMIC.arms, key=lambda arm: arm.parameters)
+    scores = np.linspace(0.3, 0.6, len(order))
+    of_arm = {
+        arm.name: Replicates(s := score + np.array([-0.02, 0.0, 0.02]), np.repeat(s[:, None], 500, axis=1))
+        for arm, score in zip(order, scores, strict=True)
+    }
+    found = judged_by_size(of_arm, tmp_path)
+    assert (found.verdict, found.value) == ("holds", 1.0)
+    assert 0.5 < found.low < 1  # one deviate for all would leave every difference as it is
+
+
+def judged_by_size(of_arm: dict[str, Replicates], results: Path) -> Finding:
+    """The claim of size, of given scores."""
+    contrasts = {name: Contrast(replicates) for name, replicates in of_arm.items()}
+    records = [SimpleNamespace(arm=a.name, data={"parameters": {"trainable": a.parameters}}) for a in OPENMIC.arms]
+    fixed = SimpleNamespace(contrast=lambda above, below, metric: contrasts[above.arms[0]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "Scores", lambda study, records: fixed)
+        return transfer.size_explains(OPENMIC, records, results)
+
+
 @pytest.mark.parametrize(
     ("resnet", "vggish", "verdicts"),
     [
@@ -98,6 +136,7 @@ def test_maps_are_judged_where_stems_are_known(
             "network": f"{name} (Full network)",
             "measure": measure,
             "against": against,
+            "seeds": 3,
             **dict(zip(("difference", "difference_low", "difference_high"), numbers, strict=True)),
         }
         for name, numbers in (("ResNet-50", resnet), ("VGGish", vggish))
@@ -107,6 +146,28 @@ def test_maps_are_judged_where_stems_are_known(
     found = (transfer.cams_point(OPENMIC, [], tmp_path), transfer.resnet_maps_better(OPENMIC, [], tmp_path))
     assert tuple(f.verdict for f in found) == verdicts
     assert found[0].rests_on == ("explanations_test.csv",)
+    write_rows(tmp_path, "explanations_test", [{**row, "seeds": 1} for row in rows])
+    assert transfer.cams_point(OPENMIC, [], tmp_path).verdict == "undecided: one seed"
+    assert transfer.resnet_maps_better(OPENMIC, [], tmp_path).verdict == "undecided: one seed"
+
+
+def test_one_seed_settles_nothing_that_rests_on_training(tmp_path: Path) -> None:
+    found = write_trials(
+        tmp_path / "full", OPENMIC, arms=["vggish_full"], conditions=["paper"], skills={"vggish_full": 1.0},
+        sizes=(60, 300), **AS_PUBLISHED,
+    )  # fmt: skip
+    assert transfer.below_state_of_the_art(OPENMIC, found, tmp_path).verdict == "undecided: one seed"
+    skills = {arm.name: 0.1 + 0.12 * n for n, arm in enumerate(sorted(OPENMIC.arms, key=lambda a: a.parameters))}
+    found = write_trials(tmp_path / "all", OPENMIC, conditions=["paper"], skills=skills, sizes=(20, 200))
+    assert transfer.size_explains(OPENMIC, found, tmp_path).verdict == "undecided: one seed"
+    skills = {"base": 0.0, "base_9x3": 0.5}
+    found = write_trials(
+        tmp_path / "shapes", GTZAN, arms=list(skills), conditions=["paper"], sizes=(60, 200), classes="abcdefghij",
+        skills=skills, corpus="pocket-gtzan",
+    )  # fmt: skip
+    assert genres.sensitive_to_filter_size(GTZAN, found, tmp_path).verdict == "undecided: one seed"
+    interpretability(tmp_path, seeds=1, share_cam__cam=MORE)
+    assert genres.cam_points(GTZAN, [], tmp_path).verdict == "undecided: one seed"
 
 
 # Genres
@@ -127,13 +188,19 @@ def test_filter_size_matters_beyond_the_bound(tmp_path: Path, skill: float, verd
     assert one.verdict.startswith("not judged: fewer than two shapes")
 
 
-def interpretability(folder: Path, **differences: tuple[float, float, float]) -> None:
-    against = {"steadiness": "baseCNN", "share": "an even map"}
+def interpretability(
+    folder: Path, *, seeds: int = 3, tracks: int = 10, untrained: tuple | None = None, **differences: tuple
+) -> None:
+    """Rows of the table; shares are held against an even map and, of the same difference or another, random weights."""
+    against = {"steadiness": ("baseCNN",), "share": ("an even map", "random weights")}
     rows = []
     for name, numbers in differences.items():
         measure, _, arm = name.rpartition("__")
-        ends = dict(zip(("difference", "difference_low", "difference_high"), numbers, strict=True))
-        rows.append({"measure": measure, "arm": arm, "against": against[measure.partition("_")[0]], **ends})
+        for reference in against[measure.partition("_")[0]]:
+            some = untrained if untrained and reference == "random weights" else numbers
+            ends = dict(zip(("difference", "difference_low", "difference_high"), some, strict=True))
+            named = {"measure": measure, "arm": arm, "against": reference, "filters": "120 / 97"}
+            rows.append(named | {"seeds": seeds, "tracks": tracks, **ends})
     write_rows(folder, "interpretability", rows)
 
 
@@ -142,35 +209,78 @@ LESS, MORE, NONE = (-0.1, -0.2, -0.05), (0.1, 0.05, 0.2), (0.0, -0.1, 0.1)
 
 @pytest.mark.parametrize(
     ("frequency", "time", "verdict"),
-    [(LESS, LESS, "holds"), (LESS, MORE, "does not hold"), (LESS, NONE, "undecided"), (MORE, MORE, "does not hold")],
+    [(LESS, LESS, "holds"), (LESS, MORE, "holds"), (NONE, LESS, "undecided"), (MORE, LESS, "does not hold")],
 )
-def test_masks_are_steady_if_their_peaks_move_less(
+def test_masks_are_steady_if_their_peaks_keep_to_a_frequency(
     tmp_path: Path, frequency: tuple[float, ...], time: tuple[float, ...], verdict: str
 ) -> None:
     assert genres.masks_steady(GTZAN, [], tmp_path).verdict.startswith("not judged")
     interpretability(tmp_path, steadiness_frequency__masked=frequency, steadiness_time__masked=time)
-    assert genres.masks_steady(GTZAN, [], tmp_path).verdict == verdict
+    judged = genres.masks_steady(GTZAN, [], tmp_path)
+    assert judged.verdict == verdict
+    assert judged.value == -frequency[0]
+    assert "masked, in time" in judged.evidence  # told, and decides nothing
+    assert "live filters 120 / 97" in judged.evidence
     assert genres.cam_points(GTZAN, [], tmp_path).verdict.startswith("not judged")
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(MORE, "holds"), (LESS, "does not hold"), (NONE, "undecided")])
-def test_maps_of_genres_point_at_their_parts(tmp_path: Path, share: tuple[float, ...], verdict: str) -> None:
-    interpretability(
-        tmp_path, share_cam__cam=share, share_deconvolved__base=share, share_deconvolved__masked=share
-    )  # fmt: skip
-    assert genres.cam_points(GTZAN, [], tmp_path).verdict == verdict
-    assert genres.country_drums(GTZAN, [], tmp_path).verdict == verdict
+@pytest.mark.parametrize(
+    ("even", "untrained", "verdict"),
+    [
+        (MORE, MORE, "holds"),
+        (MORE, NONE, "undecided"),
+        (MORE, LESS, "does not hold"),
+        (LESS, MORE, "does not hold"),
+        (NONE, NONE, "undecided"),
+    ],
+)
+def test_maps_of_genres_point_at_their_parts(tmp_path: Path, even: tuple, untrained: tuple, verdict: str) -> None:
+    shares = {"share_cam__cam": even, "share_deconvolved__base": even, "share_deconvolved__masked": even}
+    interpretability(tmp_path, untrained=untrained, **shares)
+    for check in (genres.cam_points, genres.country_drums):
+        judged = check(GTZAN, [], tmp_path)
+        assert judged.verdict == verdict
+        assert "against an even map" in judged.evidence
+        assert "against random weights" in judged.evidence
+
+
+def test_few_tracks_are_not_judged(tmp_path: Path) -> None:
+    nothing = (0.1, float("nan"), float("nan"))
+    interpretability(tmp_path, tracks=4, share_deconvolved__base=nothing, share_deconvolved__masked=nothing)
+    assert genres.country_drums(GTZAN, [], tmp_path).verdict == "not judged: 4 tracks"
 
 
 # Flutes and clarinets
 
 
-def test_the_distributions_are_those_of_the_published_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_distributions_are_those_of_the_published_counts(tmp_path: Path) -> None:
     found = predominant.similar_distributions(IRMAS, [], tmp_path)
     assert found.verdict == "does not hold"
     assert found.value == pytest.approx((163 / 62) / (451 / 505))
-    monkeypatch.setattr(irmas, "TEST", {**irmas.TEST, "flu": 163, "cla": 180})
-    assert predominant.similar_distributions(IRMAS, [], tmp_path).verdict == "undecided"
+    assert "similar within a factor of 1.25" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("training", "testing", "verdict"),
+    [
+        ((4510, 5050), (1630, 1820), "holds"),  # as alike as the few below, and enough to show it
+        ((45, 51), (16, 18), "undecided"),
+        ((4510, 5050), (1630, 1500), "undecided"),  # other than 1, but about as far off as similar goes
+        ((4510, 5050), (1630, 1200), "does not hold"),
+        ((1200, 1630), (5050, 4510), "does not hold"),
+        ((4510, 5050), (1630, 0), "not judged: one of the two is missing in training or in testing"),
+    ],
+)
+def test_distributions_are_similar_within_the_margin(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: tuple[int, int],
+    testing: tuple[int, int],
+    verdict: str,
+) -> None:
+    for name, counts in (("TRAINING", training), ("TEST", testing)):
+        monkeypatch.setattr(irmas, name, {**getattr(irmas, name), **dict(zip(("flu", "cla"), counts, strict=True))})
+    assert predominant.similar_distributions(IRMAS, [], tmp_path).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -191,22 +301,61 @@ def test_frequency_is_taken_out_of_the_comparison(
     judged = predominant.beyond_frequency(IRMAS, found, tmp_path, replicates=200)
     assert judged.verdict == verdict
     assert len(set(predominant.units(found).values())) == 150
+    one = predominant.beyond_frequency(IRMAS, [r for r in found if r.seed == 0], tmp_path, replicates=20)
+    assert one.verdict == "undecided: one seed"
 
 
-@pytest.mark.parametrize(("beyond", "verdict"), [(9, "holds"), (3, "holds"), (1, "undecided")])
-def test_more_layers_than_chance_allows(tmp_path: Path, beyond: int, verdict: str) -> None:
-    assert predominant.activation_bias_class(IRMAS, [], tmp_path).verdict.startswith("not judged")
-    layers = range(9)
-    rows = [
-        {"best": 0.9, "bar": 0.8 if n < beyond else 0.95, "flute_low": 0.1 if n < beyond else -1, "flute_high": 0.5}
-        for n in layers
+def layer_rows(chance: float, beyond: int = 9, **how: Any) -> list[dict[str, Any]]:
+    """Rows of the table of layers, of which the first few are beyond chance."""
+    row = {"best": 0.9, "bar": 0.8, "flute_low": 0.1, "flute_high": 0.5, **how}
+    tested = {"able": True, "p": chance, "seeds": 3}
+    return [
+        row
+        | {
+            f"{name}_{key}": value
+            for name in ("class", "flute")
+            for key, value in {**tested, "beyond": n < beyond}.items()
+        }
+        for n in range(9)
     ]
-    write_rows(tmp_path, "layers", rows)
-    for check in (predominant.activation_bias_class, predominant.activation_bias_correct):
+
+
+BIASES = ((predominant.activation_bias_class, "class"), (predominant.activation_bias_correct, "flute"))
+
+
+@pytest.mark.parametrize(
+    ("beyond", "chance", "verdict"), [(9, 0.001, "holds"), (9, 0.2, "undecided"), (1, 0.3, "undecided")]
+)
+def test_more_layers_than_chance_allows(tmp_path: Path, beyond: int, chance: float, verdict: str) -> None:
+    rows = layer_rows(chance, beyond)
+    for check, name in BIASES:
+        assert check(IRMAS, [], tmp_path / "empty").verdict.startswith("not judged")
+        write_rows(tmp_path, "layers", rows)
         found = check(IRMAS, [], tmp_path)
         assert (found.verdict, found.value) == (verdict, beyond)
-    write_rows(tmp_path, "layers", [{**row, "flute_low": None} for row in rows])
-    assert predominant.activation_bias_correct(IRMAS, [], tmp_path).verdict.startswith("not judged: too few")
+        assert f"p = {chance:g}" in found.evidence
+        assert "could not be" not in found.evidence
+        write_rows(tmp_path, "layers", [{**row, f"{name}_seeds": 1} for row in rows])
+        assert check(IRMAS, [], tmp_path).verdict == "undecided: one seed"
+        write_rows(
+            tmp_path,
+            "layers",
+            [{**row, f"{name}_p": None, f"{name}_able": None, f"{name}_beyond": None} for row in rows],
+        )
+        assert check(IRMAS, [], tmp_path).verdict.startswith("not judged: fewer than 6 songs")
+        write_rows(tmp_path, "layers", [{**row, f"{name}_able": n > 1} for n, row in enumerate(rows)])
+        assert "; 2 could not be, as chance tells" in check(IRMAS, [], tmp_path).evidence
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(0.0, "does not hold"), (0.3, "undecided")])
+def test_no_layer_answers_differently_if_all_are_known_not_to(tmp_path: Path, last: float, verdict: str) -> None:
+    rows = [
+        layer_rows(1.0, 0, best=0.52, bar=0.53 + far, flute_low=-0.1 - far, flute_high=0.1)[0]
+        for far in [0.0] * 8 + [last]
+    ]
+    write_rows(tmp_path, "layers", rows)
+    for check, _ in BIASES:
+        assert check(IRMAS, [], tmp_path).verdict == verdict
 
 
 # Single notes
@@ -282,8 +431,42 @@ def test_who_stagnates_gains_less_in_the_end(
 # Objectives
 
 
+def differences(
+    generator: np.random.Generator, *, spread: float = 0.0, seeds: int = 3, of_seeds: float = 1.0, of_clips: float = 1.0
+) -> list[Replicates]:
+    """Differences of 20 classes around 1: what seeds make of them, of all classes too, and what clips do."""
+    truth = generator.normal(size=20)
+    truth = 1 + spread * (truth - truth.mean()) / truth.std(ddof=1)
+    clips = of_clips * generator.normal(size=(20, 1, 101))
+    own = 0.5 * generator.normal(size=(20, seeds, 101))
+    shift = of_seeds * (generator.normal(size=(20, seeds)) + generator.normal(size=seeds))
+    sample = (truth[:, None] + shift)[..., None] + clips + own
+    return [Replicates(s[:, 0], s[:, :1] + d[:, 1:]) for s, d in zip(sample, clips + own, strict=True)]
+
+
+@pytest.mark.parametrize(("of_seeds", "of_clips"), [(1.0, 1.0), (2.0, 0.3), (0.3, 1.0)])
+def test_even_differences_seem_uneven_in_one_case_of_twenty(of_seeds: float, of_clips: float) -> None:
+    generator = np.random.default_rng(1)
+    drawn = (differences(generator, of_seeds=of_seeds, of_clips=of_clips) for _ in range(300))
+    assert 0.02 <= np.mean([attention._unevenness(gains, 1.0)[0] < 0.05 for gains in drawn]) <= 0.08
+
+
+def test_uneven_differences_are_found_and_even_ones_shown_to_be() -> None:
+    generator = np.random.default_rng(2)
+    found = np.array([attention._unevenness(differences(generator, spread=2.0), 1.0)[:2] for _ in range(60)])
+    assert np.mean(found[:, 0] < 0.05) > 0.9
+    at_margin = [attention._unevenness(differences(generator, spread=2.0), 2.0)[1] for _ in range(300)]
+    assert np.mean(np.array(at_margin) < 0.05) < 0.08
+    even = [attention._unevenness(differences(generator), 2.0)[1] for _ in range(60)]
+    assert np.mean(np.array(even) < 0.05) > 0.9
+    still = [Replicates(np.ones(3), np.ones((3, 10)))] * 4
+    assert attention._unevenness(still, 1.0) == (1.0, 1.0, 0.0)
+
+
 @pytest.mark.parametrize(("uneven", "verdict"), [(True, "holds"), (False, "undecided")])
-def test_objectives_that_differ_by_instrument_are_told(tmp_path: Path, uneven: bool, verdict: str) -> None:
+def test_objectives_that_differ_by_instrument_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uneven: bool, verdict: str
+) -> None:
     half = np.arange(len(CLASSES)) % 2 == 0
     skills = {
         "textual": np.where(half, 0.5, 0.05) if uneven else np.full(len(CLASSES), 0.3),
@@ -298,6 +481,11 @@ def test_objectives_that_differ_by_instrument_are_told(tmp_path: Path, uneven: b
     lacking = [r for r in found if r.arm != "den_mul"]
     judged = attention.objectives_differ_by_class(ATTENTION, lacking, tmp_path, replicates=20)
     assert judged.verdict.startswith("not judged")
+    monkeypatch.setattr(attention, "MARGIN", 0.5)
+    judged = attention.objectives_differ_by_class(ATTENTION, found, tmp_path, replicates=50)
+    assert judged.verdict == ("holds" if uneven else "does not hold")
+    one = attention.objectives_differ_by_class(ATTENTION, [r for r in found if r.seed == 0], tmp_path, replicates=50)
+    assert one.verdict == "undecided: one seed"
 
 
 def test_a_part_of_a_song_is_drawn_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

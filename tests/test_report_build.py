@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.errors import RepriseError
 from harness.report import build, standard, style
 from harness.report.arm_table import arm_table
+from harness.studies import kept
 from harness.studies import study as studies
 from harness.studies.study import Study
 
@@ -106,6 +107,8 @@ def test_the_page_can_be_made_again_from_what_is_kept(asking: Study, tmp_path: P
     before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     assert (out / "records" / "vggish_pp@paper" / "seed-1" / "predictions.npz") in before
     assert not list(out.rglob("*.safetensors"))
+    of_networks, _ = kept.vouched(out)
+    assert set(of_networks) == {f"{name}_test{s}" for name in ("layers", "a") for s in (".csv", ".md", ".tex")}
     shutil.rmtree(tmp_path / "runs")
     console = Console(file=io.StringIO(), width=200)
     page = build.build(asking, out / "records", out, console=console)
@@ -140,3 +143,16 @@ def test_tables_that_are_not_made_any_more_go(asking: Study, tmp_path: Path, mon
     assert "Of layers" not in page.read_text(encoding="utf-8")
     assert sorted(p.name for p in out.glob("*.md")) == ["README.md", "arms_test.md", "mine.md", "verdicts.md"]
     assert not list(out.glob("layers_test.*"))
+
+
+def test_groups_that_nobody_knows_are_not_named_so(tmp_path: Path) -> None:
+    genres = studies.load("gtzan_cam")
+    (record,) = write_trials(
+        tmp_path, genres, arms=["base"], conditions=["track"], sizes=(20, 20), classes="abcdefghij",
+        corpus="pocket-gtzan",
+    )  # fmt: skip
+    for known, said in ((12, "Artists on both sides"), (0, "Tracks on both sides")):
+        record.data["inputs"]["corpus"] = {"artists": known}
+        page = build._page(genres, [record], [], {}, tmp_path)
+        assert f"{said} of the split" in page
+        assert ("the corpus does not know the artists." in page) == (not known)

@@ -3,6 +3,7 @@
 import datetime
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from helpers import write_trials
 
 from harness.errors import RepriseError
-from harness.storage import fingerprint, write_json
+from harness.storage import fingerprint, sha256_of, write_json
 from harness.studies import kept, records, study
 from harness.studies.records import Predictions, Record
 from harness.training.loop import read_learned
@@ -127,6 +128,25 @@ def test_a_score_that_changed_alone_is_a_change(runs, results):
     write_json(found[0].folder / "record.json", {**data, "checksum": fingerprint(data, length=64)})
     kept.keep(records.find_records(runs), results, reason="F1 mended")
     assert reasons(results)[-1][2:] == ["1 scored anew", "F1 mended"]
+
+
+def test_checksums_are_noted_of_what_networks_were_asked_for(runs, results):
+    kept.keep(records.find_records(runs), results)
+    assert kept.vouched(results) is None
+    for name in ("maps_test.csv", "maps_test.md"):
+        (results / name).write_text(name)
+    noted = kept.vouch([results / "maps_test.md", results / "maps_test.csv"], results)
+    assert noted == results / "records" / "SHA256SUMS"
+    made, of_records = kept.vouched(results)
+    assert made == {name: sha256_of(results / name) for name in ("maps_test.csv", "maps_test.md")}
+    assert of_records == {
+        f"{kept.place(r)}/record.json": sha256_of(r.folder / "record.json") for r in records.find_records(runs)
+    }
+    checked = subprocess.run(["sha256sum", "-c", "records/SHA256SUMS"], cwd=results, capture_output=True)
+    assert checked.returncode == 0
+    noted.write_text("nonsense\n")
+    with pytest.raises(RepriseError, match="SHA256SUMS is damaged"):
+        kept.vouched(results)
 
 
 def test_an_interrupted_copy_shows(runs, results, monkeypatch):

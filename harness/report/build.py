@@ -13,7 +13,7 @@ After these comes what our trials say of the paper's claims (`harness.report.ver
 
 The records that a page was made from are kept beside it, without the weights (`harness.studies.kept`). From these it
 can be made again, but for what asks the networks: what ``explain`` wrote, and figures that ``figures`` leaves out
-where there are no weights, stay as they are.
+where there are no weights, stay as they are. Checksums of the tables among it are kept with the records.
 """
 
 import re
@@ -23,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.report import estimates, style, tables, verdicts
+from harness.report.resampling import units_of
 from harness.storage import write_text
 from harness.studies import claims, kept
 from harness.studies import records as trial_records
@@ -78,8 +79,8 @@ def build(study: Study, runs: Path, out: Path, *, console: Console, jobs: int | 
         style.save(figure, out / name)
     explained = [] if from_kept else study.code.explain(study, records, out, jobs=jobs)
     shown = [*own, *explained]
+    written = {table.name: tables.write(table, out) for table in shown}
     for table in shown:
-        tables.write(table, out)
         console.print(tables.to_terminal(table))
     sections = [tables.to_markdown(table).strip() for table in shown]
     others = _other_tables(out, earlier, {verdicts.NAME, *(table.name for table in shown)})
@@ -95,6 +96,7 @@ def build(study: Study, runs: Path, out: Path, *, console: Console, jobs: int | 
             for suffix in (".csv", ".md", ".tex"):
                 (out / name).with_suffix(suffix).unlink(missing_ok=True)
         kept.keep(records, out, reason=reason)
+        kept.vouch((path for table in explained for path in written[table.name]), out)
     if claims.claims(study):  # last, since some are judged by the tables above
         judged = verdicts.table(study, records, out)
         tables.write(judged, out)
@@ -123,6 +125,9 @@ def _page(
     """The page that shows all of it, in Markdown."""
     origin = estimates.provenance(study, records, "test")
     leak = records[0].data["split"]["leakage"]
+    groups, unknown = study.groups, "."
+    if records[0].data["inputs"].get("corpus", {}).get(study.groups) == 0:  # a clip stands for its group then
+        groups, unknown = units_of(study, records)[0], f"; the corpus does not know the {study.groups}."
     environment = records[0].data["environment"]
     seconds = sum(sum(r.data["durations"].values()) for r in records)
     lines = [
@@ -134,9 +139,9 @@ def _page(
         f"{', ' + environment['gpu'] if environment['gpu'] else ''}; torch {environment['packages']['torch']}; "
         f"{kept.commit_of(environment['git'])}.",
         "",
-        f"{study.groups.capitalize()} on both sides of the split {records[0].data['split']['name']}: "
+        f"{groups.capitalize()} on both sides of the split {records[0].data['split']['name']}: "
         + ", ".join(f"{parts} {count}" for parts, count in leak["shared_groups"].items())
-        + ".",
+        + unknown,
         "",
     ]
     gallery = out / "gallery" / "index.html"

@@ -3,7 +3,8 @@
 A trial ``runs/<study>/<corpus>-<profile>/<label>/seed-<n>`` is kept as
 ``results/<study>/<corpus>-<profile>/records/<label>/seed-<n>``, byte by byte, so that its record still vouches for
 each file. What is kept is always what the page beside it was made from; ``REASONS.md`` there says when and why
-predictions changed.
+predictions changed. Tables that ask the networks cannot be made again without weights: ``SHA256SUMS`` there, which
+``sha256sum -c records/SHA256SUMS`` reads, too, vouches for them.
 """
 
 import datetime
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.storage import atomic_path, write_text
+from harness.errors import RepriseError
+from harness.storage import atomic_path, sha256_of, write_text
 from harness.studies import records
 from harness.studies.records import KEPT, WEIGHTS, Record
 
-REASONS = "REASONS.md"
+REASONS, SUMS = "REASONS.md", "SHA256SUMS"
 HEAD = """# Why the predictions kept here changed
 
 | Date | Code | Trials | Reason |
@@ -64,6 +66,62 @@ def keep(found: Sequence[Record], results: Path, *, reason: str = "") -> Path:
             with atomic_path(results / name / file) as temporary:
                 shutil.copyfile(record.folder / file, temporary)
     return folder
+
+
+def vouch(made: Iterable[Path], results: Path) -> Path:
+    """Note the checksums of what networks were asked for, and of the records of all that is kept with it.
+
+    Parameters
+    ----------
+    made
+        Files of the tables that a run made from networks, in `results`.
+    results
+        Folder of the results, where the trials are kept already.
+
+    Returns
+    -------
+    Path
+        ``records/SHA256SUMS``: a checksum and a path relative to `results` on each line.
+
+    Raises
+    ------
+    RepriseError
+        The file cannot be written.
+    """
+    kept_records = (results / place(r) / "record.json" for r in records.find_records(results / KEPT))
+    names = sorted(path.relative_to(results).as_posix() for path in (*made, *kept_records))
+    path = results / KEPT / SUMS
+    write_text(path, "".join(f"{sha256_of(results / name)}  {name}\n" for name in names))
+    return path
+
+
+def vouched(results: Path) -> tuple[dict[str, str], dict[str, str]] | None:
+    """The checksums that `vouch` noted.
+
+    Parameters
+    ----------
+    results
+        Folder of the results.
+
+    Returns
+    -------
+    tables, records : dict of str to str
+        Checksums by path relative to `results`: of the tables made from networks, and of the records of all trials at
+        that time. None where nothing was noted.
+
+    Raises
+    ------
+    RepriseError
+        The file is damaged.
+    """
+    path = results / KEPT / SUMS
+    if not path.exists():
+        return None
+    lines = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+    if any(len(line) < 2 for line in lines):
+        raise RepriseError(f"{path} is damaged; take it from where you have the results from, or run the study again")
+    of_records = {name: digest for digest, name in lines if name.startswith(f"{KEPT}/")}
+    return {name: digest for digest, name in lines if name not in of_records}, of_records
 
 
 def place(record: Record) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from math import hypot
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.metrics import uncertainty
 from harness.metrics.seeds import Replicates, joint
 from harness.report import estimates
 from harness.report.contrasts import Scores, Side, not_applicable, rests_on
-from harness.studies.claims import FAILS, HOLDS, Finding, decide, table_rows
+from harness.studies.claims import FAILS, HOLDS, Finding, decide, of_seeds, table_rows
 from harness.studies.records import Record
 from harness.studies.study import Study
 
@@ -72,13 +73,14 @@ def below_state_of_the_art(study: Study, records: Sequence[Record], results: Pat
     found = Scores(study, of_base).contrast(Side((arm,)), None, SOURCES_SCORE)
     below = Replicates(STATE_OF_THE_ART - found.replicates.scores, STATE_OF_THE_ART - found.replicates.drawn)
     low, high = uncertainty.interval(below.score, joint(below), bounds=(-1.0, 1.0))
-    return decide(
+    finding = decide(
         f"{STATE_OF_THE_ART} minus the F1 of presence and of absence of {arm}",
         below.score,
         low,
         high,
         rests_on=rests_on(found.records),
     )
+    return of_seeds(finding, below.seeds)
 
 
 def pretraining_explains(study: Study, records: Sequence[Record], results: Path) -> Finding:
@@ -108,13 +110,14 @@ def pretraining_explains(study: Study, records: Sequence[Record], results: Path)
     rested = [r for gap in gaps for r in gap.records]
     change = gaps[0].replicates - gaps[1].replicates
     low, high = uncertainty.interval(change.score, joint(change), bounds=(-2.0, 2.0))
-    return decide(
+    finding = decide(
         "macro F1, gap between the networks with pre-training minus that without",
         change.score,
         low,
         high,
         rests_on=rests_on(rested),
     )
+    return of_seeds(finding, change.seeds)
 
 
 def size_explains(study: Study, records: Sequence[Record], results: Path) -> Finding:
@@ -129,6 +132,13 @@ def size_explains(study: Study, records: Sequence[Record], results: Path) -> Fin
     -------
     Finding
         It holds if that is so of more than half of the pairs, by an interval over seeds and clips.
+
+    Notes
+    -----
+    Every arm's replicates are turned around its score, as the basic interval turns them, and each arm deviates by seeds
+    of its own; the interval is of the shares of pairs that these give. A share cannot be turned itself: replicates of
+    one that is 1 are all lower, turned all higher, so that it would seem certain. Of arms that are all alike, one in
+    four would so be said to follow their sizes, or to go against them.
     """
     scores = Scores(study, records)
     sizes = {r.arm: r.data["parameters"]["trainable"] for r in records}
@@ -138,21 +148,24 @@ def size_explains(study: Study, records: Sequence[Record], results: Path) -> Fin
         for b in study.arms
         if (a.network, b.network) == ("vggish", "resnet50") and {a.name, b.name} <= set(sizes)
     ]
-    found = [scores.contrast(Side((larger,)), Side((smaller,)), study.metric) for larger, smaller in pairs]
-    if not found or any(c.replicates is None or c.replicates.seeds != found[0].replicates.seeds for c in found):
+    found = {name: scores.contrast(Side((name,)), None, study.metric) for name in dict.fromkeys(chain(*pairs))}
+    of_arms = {name: c.replicates for name, c in found.items() if c.replicates is not None}
+    seeds = {r.seeds for r in of_arms.values()}
+    if not pairs or len(of_arms) < len(found) or len(seeds) > 1:
         return Finding("not judged: arms of one network, or seeds, are missing", "")
-    drawn = np.mean([joint(c.replicates) > 0 for c in found], axis=0)
-    share = float(np.mean([c.replicates.score > 0 for c in found]))
-    # A share of few pairs moves in steps: its quantiles are taken as they are.
-    low, high = uncertainty.interval(share, drawn, kind="percentile")
+    turned = {name: 2 * r.score - joint(r, seed=number) for number, (name, r) in enumerate(of_arms.items())}
+    share = float(np.mean([of_arms[larger].score > of_arms[smaller].score for larger, smaller in pairs]))
+    shares = np.mean([turned[larger] > turned[smaller] for larger, smaller in pairs], axis=0)
+    low, high = uncertainty.interval(share, shares, kind="percentile")  # as turned already
     finding = decide(
-        f"share of {len(found)} pairs in which it does",
+        f"share of {len(pairs)} pairs in which it does",
         share,
         low,
         high,
         bound=0.5,
-        rests_on=rests_on(r for c in found for r in c.records),
+        rests_on=rests_on(r for c in found.values() for r in c.records),
     )
+    finding = of_seeds(finding, min(seeds))
     printed = {(row["arm"], row["metric"]): row["value"] for row in study.published if row["split"] == "test"}
     theirs = sum(printed[larger, study.metric] > printed[smaller, study.metric] for larger, smaller in pairs)
     return replace(finding, evidence=f"{finding.evidence}; by the paper's own scores in {theirs} of {len(pairs)}")
@@ -175,9 +188,10 @@ def cams_point(study: Study, records: Sequence[Record], results: Path) -> Findin
     if found is None or "ResNet-50" not in found.index:
         return Finding("not judged: where instruments sound is known of rendered music alone", "")
     row = found.loc["ResNet-50"]
-    return decide(
+    finding = decide(
         "share of the map on the instrument beyond a uniform map's", *_numbers(row), rests_on=(f"{MAPS}.csv",)
     )
+    return of_seeds(finding, int(row["seeds"]))
 
 
 def resnet_maps_better(study: Study, records: Sequence[Record], results: Path) -> Finding:
@@ -199,9 +213,10 @@ def resnet_maps_better(study: Study, records: Sequence[Record], results: Path) -
     (a, a_low, a_high), (b, b_low, b_high) = (_numbers(found.loc[name]) for name in ("ResNet-50", "VGGish"))
     gain = a - b
     low, high = gain - hypot(a - a_low, b_high - b), gain + hypot(a_high - a, b - b_low)
-    return decide(
+    finding = decide(
         "share of the map on the instrument, ResNet-50 minus VGGish", gain, low, high, rests_on=(f"{MAPS}.csv",)
     )
+    return of_seeds(finding, int(found["seeds"].min()))
 
 
 def _map_gains(results: Path) -> pd.DataFrame | None:
