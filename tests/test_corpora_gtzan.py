@@ -186,6 +186,27 @@ def test_au_files_are_read_and_a_wav_is_taken_before_one(root):
     assert gtzan.sounds_like_a_track(au)
 
 
+def test_what_is_no_file_is_left_out_and_named(root, capsys):
+    rock = root / "genres" / "rock"
+    (rock / "rock.00019.wav").mkdir()
+    (rock / "rock.00020.wav").symlink_to(rock / "gone.wav")
+    corpus = gtzan.read(root, "gtzan")
+    assert len(corpus.clips) == 8
+    assert corpus.facts["left_out"] == {
+        "rock/rock.00019.wav": "it is a folder",
+        "rock/rock.00020.wav": "it is a link to nothing",
+    }
+    assert "left out rock/rock.00019.wav: it is a folder\n" in capsys.readouterr().err
+    assert not gtzan.sounds_like_a_track(rock / "rock.00019.wav")
+
+
+def test_a_part_of_the_lists_says_what_can_be_run(tmp_path):
+    corpus = gtzan.read(make_gtzan_tree(tmp_path / "gtzan", tracks={"blues": [0, 12]}).parent, "gtzan")
+    assert corpus.clips["partition"].tolist() == ["valid", "test"]
+    with pytest.raises(RepriseError, match=r"has no train, .* --condition those whose split draws .* at random"):
+        corpus.split("published")
+
+
 def test_names_and_folders_that_do_not_fit(root, capsys):
     for name in ("rock/pop.00001.wav", "rock/rock.1.wav", "polka/polka.00000.wav", "polka/polka.00001.wav"):
         (root / "genres" / name).parent.mkdir(exist_ok=True)

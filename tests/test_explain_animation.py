@@ -164,6 +164,77 @@ def test_fine_maps_are_averaged_and_coarse_ones_repeated():
     np.testing.assert_array_equal(half.maps[0, 0], np.repeat([0, 255], 25))
 
 
+def growing(pairs: int = 4) -> nn.Sequential:
+    """A network whose maps grow, as Han et al.'s do, and whose every cell answers to all that it sees."""
+    stages, channels = OrderedDict(channel=Channel()), 1
+    for pair in range(pairs):
+        for number in (2 * pair + 1, 2 * pair + 2):
+            stages[f"conv{number}"] = nn.Conv2d(channels, 2, 3, padding=2, bias=False)
+            stages[f"act{number}"] = nn.LeakyReLU(0.33)
+            nn.init.constant_(stages[f"conv{number}"].weight, 1 / 9 / channels)
+            channels = 2
+        if pair < pairs - 1:
+            stages[f"pool{pair + 1}"] = nn.MaxPool2d(3)
+    stages |= OrderedDict(gap=nn.AdaptiveMaxPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(2, 2))
+    return nn.Sequential(stages)
+
+
+def middles(network: nn.Sequential, frames: int, **how: bool) -> dict[str, np.ndarray]:
+    """Middles of the columns of each stage, in frames."""
+    example = torch.zeros(1, frames, 8) if how else torch.zeros(1, 8, frames)
+    stages = map_stages(network, example)
+    places = animation.columns_of(network, stages, frames, **how)
+    widths = {name: shape[1 if how else 2] for name, shape in stages.items()}
+    return {name: at.edge + (np.arange(widths[name]) + 0.5) * at.step for name, at in places.items()}
+
+
+def test_columns_lie_where_the_middle_of_what_they_see_is():
+    at = middles(growing(), 43)
+    # By hand: a convolution begins one column earlier, a pooling has its middle on the second of three.
+    np.testing.assert_allclose(at["act2"], np.arange(47) - 2 + 0.5)
+    np.testing.assert_allclose(at["pool1"], 3 * np.arange(15) - 1 + 0.5)
+    np.testing.assert_allclose(at["act6"], 9 * np.arange(10) - 22 + 0.5)
+    np.testing.assert_allclose(at["act8"], 27 * np.arange(7) - 67 + 0.5)
+    stages = [Channel(), nn.Conv2d(1, 1, (1, 5), stride=(1, 2), padding=(0, 2)), nn.MaxPool2d((1, 4))]
+    stages += [nn.Conv2d(1, 1, (1, 3), padding="same", dilation=2), nn.AdaptiveAvgPool2d((1, 2))]
+    at = middles(nn.Sequential(*stages), 32)
+    np.testing.assert_allclose(at["1"], 2 * np.arange(16) + 0.5)
+    np.testing.assert_allclose(at["2"], 8 * np.arange(4) + 3.5)
+    np.testing.assert_allclose(at["3"], at["2"])
+    # What is unknown is stretched over what it gets: two columns over four of eight frames, from -0.5 on.
+    np.testing.assert_allclose(at["4"], [-0.5 + 8, -0.5 + 24])
+    turned = nn.Sequential(Channel(), nn.Conv2d(1, 1, (3, 1), stride=(3, 1)))
+    np.testing.assert_allclose(middles(turned, 30, transposed=True)["1"], 3 * np.arange(10) + 1.5)
+
+
+@pytest.mark.parametrize("burst", [3, 10, 22, 30, 39])
+@pytest.mark.parametrize("layer", ["act4", "act6", "act8"])
+def test_a_burst_is_seen_in_maps_that_grew_when_it_is_heard(burst, layer):
+    picture = np.zeros((1, 8, 43))
+    picture[0, :, burst] = 1
+    shown = respond(growing(), as_pieces(picture, [0.0], 1.72), CLASSES, end=1.72, layers=[layer]).layers[0]
+    heard = shown.maps[0].sum(axis=0, dtype=int)  # a column a frame
+    assert heard[burst] == heard.max() > 0
+    step = {"act4": 3, "act6": 9, "act8": 27}[layer]
+    loudest = np.flatnonzero(heard > 0.99 * heard.max())
+    assert np.abs(loudest - burst).max() <= 1.5 * step  # a maximum of neighbours may be there twice
+
+
+def test_pieces_behind_the_end_are_not_looked_at(monkeypatch):
+    pictures = np.random.default_rng(0).random((6, 4, 25))
+    pieces = as_pieces(pictures, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5], 1.0)
+    whole = respond(passing(), pieces, CLASSES, end=9.0)
+    asked = []
+    real = animation.activations
+    monkeypatch.setattr(
+        animation, "activations", lambda net, x, names: asked.append((len(x), net, names)) or real(net, x, names)
+    )
+    part = respond(passing(), pieces, CLASSES, end=1.2)
+    assert [number for number, *_ in asked] == [3]
+    assert part.end == 1.2
+    np.testing.assert_allclose(part.probabilities, whole.probabilities[:30])
+
+
 def test_high_maps_are_averaged_down_evenly():
     rows = np.repeat(np.arange(128.0)[None, :, None], 50, axis=2)
     layer = respond(passing(), as_pieces(rows, [0.0], 2.0), CLASSES, end=2.0).layers[0]
@@ -221,6 +292,10 @@ def test_layers_that_show_something_of_their_own_are_chosen():
     assert {layer.maps.shape[2] for layer in response.layers} == {50}  # maps that grew last no longer
     asked = respond(network, pieces, CLASSES, end=2.0, layers=["conv1"])
     assert [layer.name for layer in asked.layers] == ["conv1"]
+    twice = respond(network, pieces, CLASSES, end=2.0, layers=["conv2", "conv1", "conv2"])
+    assert [layer.name for layer in twice.layers] == ["conv2", "conv1"]
+    with pytest.raises(RepriseError, match="no layer is named; choose among channel, conv1"):
+        respond(network, pieces, CLASSES, end=2.0, layers=[])
     with pytest.raises(RepriseError, match=r"no maps at 'fc'; choose among channel, conv1, bn1, relu1, .*globalpool"):
         respond(network, pieces, CLASSES, end=2.0, layers=["fc"])
 

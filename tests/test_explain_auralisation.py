@@ -1,16 +1,13 @@
-"""Masks made audible: what a mask of ones returns, what a mask of one band lets through, levels, files."""
-
-from pathlib import Path
+"""Masks made audible: what a mask of ones returns, what a mask of one band lets through, levels."""
 
 import librosa
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import RepriseError
-from harness.explain import as_mask, auralise, enlarge, from_spectrogram, level_match, write_wav
+from harness.explain import as_mask, at_level, auralise, common_level, enlarge
 from harness.explain.auralisation import bin_mask
 from harness.features import front_end
 
@@ -146,26 +143,56 @@ def test_a_small_map_is_enlarged_and_heard() -> None:
     assert spectrum.argmax() * RATE / len(heard) == pytest.approx(SEGMENT.band_hz[band], rel=0.01)
 
 
-def test_levels_match_and_never_clip() -> None:
-    reference = sound()
-    quiet = reference * 1e-3
-    matched = level_match(quiet, reference * 0.5)
-    assert np.sqrt(np.square(matched).mean()) == pytest.approx(np.sqrt(np.square(reference * 0.5).mean()), rel=1e-5)
-    np.testing.assert_allclose(matched, reference * 0.5, atol=1e-6)
-    click = np.zeros(66150, np.float32)
-    click[100] = -0.01
-    loud = level_match(click, reference)
-    assert np.abs(loud).max() == pytest.approx(0.89)
-    assert loud[100] < 0
-    assert np.sqrt(np.square(loud).mean()) < np.sqrt(np.square(reference).mean())
+def level(waveform: np.ndarray) -> float:
+    return float(np.sqrt(np.square(waveform, dtype=np.float64).mean()))
+
+
+def click(peak: float = 0.01) -> np.ndarray:
+    waveform = np.zeros(66150, np.float32)
+    waveform[100] = -peak
+    return waveform
+
+
+def burst(samples: int) -> np.ndarray:
+    """Noise that short: the shorter, the higher its peak over its level."""
+    waveform = np.zeros(66150, np.float32)
+    waveform[:samples] = np.random.default_rng(0).uniform(-0.01, 0.01, samples)
+    return waveform
+
+
+def test_all_sounds_of_a_piece_get_one_level_at_which_none_is_clipped() -> None:
+    original, sounds = 0.5 * sound(), [1e-3 * sound(), burst(2500), tone(440)]
+    common = common_level(sounds, original)
+    assert 0.3 * level(original) < common < level(original)  # the burst is what holds it down
+    for waveform in (original, *sounds):
+        matched, short = at_level(waveform, common)
+        assert level(matched) == pytest.approx(common, rel=1e-4)
+        assert np.abs(matched).max() <= 0.85 + 1e-6
+        assert short == pytest.approx(0, abs=1e-6)
+        np.testing.assert_allclose(matched * level(waveform), waveform * common, atol=1e-6)
+    assert common_level([tone(440)], 0.1 * tone(880)) == pytest.approx(level(0.1 * tone(880)))
+    assert common_level([], 3 * tone(880)) == pytest.approx(0.85 / np.sqrt(2), rel=1e-3)  # the original's own peak
+
+
+def test_a_click_does_not_silence_the_others_and_says_that_it_is_quieter() -> None:
+    original = sound()
+    common = common_level([click(), 1e-9 * burst(10)], original)
+    assert 20 * np.log10(common / level(original)) == pytest.approx(-12)
+    matched, short = at_level(click(), common)
+    assert np.abs(matched).max() == pytest.approx(0.85)
+    assert matched[100] < 0
+    assert short == pytest.approx(20 * np.log10(common / level(matched)))
+    assert short > 10
+    # What is only rounding is not heard, and counts for nothing.
+    assert common_level([1e-9 * click()], original) == common_level([], original)
 
 
 @pytest.mark.parametrize("waveform", [np.zeros(100), np.zeros(0), np.full(100, 1e-9), np.full(100, np.nan)])
 def test_a_mask_that_hears_nothing_is_said(waveform: np.ndarray) -> None:
     with pytest.raises(RepriseError, match="hears nothing"):
-        level_match(waveform, np.full(100, 0.5))
+        at_level(waveform, 0.5)
     with pytest.raises(RepriseError, match="hears nothing"):
-        level_match(np.ones(100), np.zeros(100))
+        at_level(np.ones(100), common_level([waveform], np.zeros(100)))
 
 
 def test_masks_that_are_none_are_refused() -> None:
@@ -174,32 +201,3 @@ def test_masks_that_are_none_are_refused() -> None:
         mask[3, 3] = wrong
         with pytest.raises(RepriseError, match="negative or no numbers; make it with as_mask"):
             auralise(mask, sound(), SEGMENT)
-
-
-def test_a_spectrogram_without_phase_sounds_like_itself() -> None:
-    waveform = sound()
-    front = front_end("mel_segments", segments=1)
-    decibels = 80 * (front.compute(waveform)[0] - 1)
-    heard = from_spectrogram(decibels, front, rounds=8)
-    assert np.abs(heard).max() == pytest.approx(0.89)
-    again = 80 * (front.compute(np.pad(heard, (0, 66150 - len(heard))))[0] - 1)
-    loud = decibels > -40
-    assert np.abs(again - decibels)[loud].mean() < 4
-    np.testing.assert_array_equal(heard, from_spectrogram(decibels, front, rounds=8))
-    pooled = front_end("mel_segments", segments=1, time_pool=4)
-    assert from_spectrogram(80 * (pooled.compute(waveform)[0] - 1), pooled, rounds=2).shape == (127 * 512,)
-    with pytest.raises(RepriseError, match="64 x 9 cells; give 128 bands"):
-        from_spectrogram(np.zeros((64, 9)), front)
-
-
-def test_files_are_complete_and_not_clipped(tmp_path: Path) -> None:
-    path = tmp_path / "sounds" / "one.wav"
-    write_wav(path, sound() * 0.5, RATE)
-    info = soundfile.info(path)
-    assert (info.samplerate, info.channels, info.frames, info.subtype) == (RATE, 1, 66150, "PCM_16")
-    read, _ = soundfile.read(path, dtype="float32")
-    np.testing.assert_allclose(read, sound() * 0.5, atol=1 / 32768)
-    for wrong in (np.full(10, 1.5), np.full(10, np.nan)):
-        with pytest.raises(RepriseError, match=r"the sound for two\.wav has a peak of"):
-            write_wav(tmp_path / "two.wav", wrong, RATE)
-    assert [file.name for file in tmp_path.iterdir()] == ["sounds"]

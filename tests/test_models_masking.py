@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from harness.errors import RepriseError
-from harness.models.masking import CENTRES, Mask, means, peaks, templates
+from harness.models.masking import Mask, peaks, templates
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
@@ -61,21 +61,19 @@ def test_templates_are_as_defined_in_any_memory_format(maps, memory_format, stee
 @given(
     arrays(np.float32, st.tuples(*4 * [st.integers(1, 6)]), elements=st.floats(0, 100, width=32)),
     st.floats(0, 8),
-    st.sampled_from(sorted(CENTRES)),
 )
-def test_a_template_lies_between_minus_one_and_one_and_is_one_where_the_map_is_strongest(values, steepness, centre):
+def test_a_template_lies_between_minus_one_and_one_and_is_one_where_the_map_is_strongest(values, steepness):
     maps = torch.from_numpy(values)
-    drawn = templates(maps, steepness, centre)
+    drawn = templates(maps, steepness)
     assert drawn.min() >= -1
     assert drawn.max() <= 1
-    rows, columns = CENTRES[centre](maps)
+    rows, columns = peaks(maps)
     for n, c in np.ndindex(*values.shape[:2]):
         assert drawn[n, c, rows[n, c], columns[n, c]] == 1
-    out = Mask(steepness, centre)(maps)
+    out = Mask(steepness)(maps)
     assert out.min() >= 0
     assert (out <= maps).all()
-    if centre == "peak":  # the strongest cell passes as it is
-        torch.testing.assert_close(out.amax((2, 3)), maps.amax((2, 3)), rtol=0, atol=0)
+    torch.testing.assert_close(out.amax((2, 3)), maps.amax((2, 3)), rtol=0, atol=0)  # it passes as it is
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
@@ -86,25 +84,11 @@ def test_the_first_of_several_peaks_counts(memory_format):
     np.testing.assert_array_equal((rows * 7 + columns).numpy(), expected)
 
 
-def test_the_centre_of_gravity_is_rounded_to_a_cell():
-    rows, columns = means(one_map([[3.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]))
-    assert (rows.item(), columns.item()) == (1, 1)  # a quarter of the way: 0.5 rounded up, 0.75
-    rows, columns = means(one_map([[0.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 2, 2]]))
-    assert (rows.item(), columns.item()) == (2, 3)
-
-
-def test_two_blobs_show_the_two_centres_apart():
-    maps = one_map([[5.0, 0, 0, 0, 4.0]])
-    assert templates(maps, 2.0, "peak")[0, 0, 0].tolist() == [1, 0, -1, -1, -1]
-    assert templates(maps, 2.0, "mean")[0, 0, 0].tolist() == [-1, 0, 1, 0, -1]
-
-
-@pytest.mark.parametrize("centre", sorted(CENTRES))
-def test_a_map_of_zeros_stays_one(centre):
+def test_a_map_of_zeros_stays_one():
     zeros = torch.zeros(2, 3, 4, 5, requires_grad=True)
-    drawn = templates(zeros, 2.0, centre)
+    drawn = templates(zeros, 2.0)
     assert (drawn[:, :, 0, 0] == 1).all()
-    out = Mask(2.0, centre)(zeros)
+    out = Mask(2.0)(zeros)
     out.sum().backward()
     assert not out.any()
     assert zeros.grad.isfinite().all()
@@ -128,12 +112,10 @@ def test_the_layer_runs_where_nothing_is_computed():
 
 
 def test_the_layer_says_what_it_does():
-    assert repr(Mask(1.5)) == "Mask(steepness=1.5, centre=peak)"
+    assert repr(Mask(1.5)) == "Mask(steepness=1.5)"
     assert not Mask().state_dict()
 
 
-def test_an_unknown_centre_and_a_rising_template_are_refused(maps):
-    with pytest.raises(RepriseError, match="peak or mean"):
-        templates(maps, 2.0, "median")
+def test_a_rising_template_is_refused(maps):
     with pytest.raises(RepriseError, match="0 or more"):
         templates(maps, -1.0)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -18,6 +19,7 @@ from rich.console import Console
 from trials import reprise
 
 from harness import corpora, features
+from harness.corpora import splits
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.metrics import multiclass
@@ -94,10 +96,24 @@ def test_accuracies_of_validation_and_test_are_multiples_of_1_in_960_and_of_no_s
     assert sorted(correct) == [644, 654, 655, 655, 657, 671]
 
 
-def test_6400_segments_are_cut_70_15_15():
-    """960 of 6,400 are 15 %, whole batches all of them."""
-    assert 960 / 6400 == 0.15
-    assert 4480 % PAPER["batch_size"] == 960 % PAPER["batch_size"] == 0
+@pytest.mark.parametrize("tracks", [1000, 999])
+@pytest.mark.parametrize("condition", ["paper", "track"])
+def test_6400_segments_are_cut_70_15_15(tracks, condition, monkeypatch, tmp_path):
+    """960 of 6,400 are 15 %, whole batches all of them; a copy without one track of jazz gives as many."""
+    monkeypatch.setenv("REPRISE_HOME", str(tmp_path))
+    keys = [f"g{n // 100}.{n % 100:05d}" for n in range(1000)][-tracks:]
+    clips = pd.DataFrame({"key": [f"{k}#{s}" for k in keys for s in range(10)], "clip": np.repeat(keys, 10)})
+    labels = np.eye(10, dtype=np.uint8)[[int(key[1]) for key in clips["key"]]]
+    clips["group"] = clips["clip"]
+    rows = splits.draw(STUDY.resolve("paper", condition)["split"], 0, clips, "gtzan", labels)
+    sizes = {part: len(chosen) for part, chosen in rows.items()}
+    if condition == "paper":
+        assert sizes == {"train": 4480, "valid": 960, "test": 960}
+        assert {size % PAPER["batch_size"] for size in sizes.values()} == {0}
+    assert sum(sizes.values()) == 6400
+    assert sizes["test"] == pytest.approx(960, abs=40)
+    assert np.bincount(labels.argmax(axis=1)[np.concatenate(list(rows.values()))]).tolist() == [640] * 10
+    assert bool(set(clips["clip"][rows["train"]]) & set(clips["clip"][rows["test"]])) == (condition == "paper")
 
 
 def test_the_paper_profile_is_our_reading_and_the_pocket_profile_differs_in_size_alone():
@@ -310,6 +326,11 @@ def test_a_part_of_the_published_tree_goes_all_the_way(published, tmp_path, capf
     assert "data:image/png" in gallery
     assert "data:audio" not in gallery  # what is published is not ours to pass on
     assert not list(found.rglob("*.flac")) + list(found.rglob("*.wav")) + list(found.rglob("*.mp3"))
+    # It is heard on a page beside the trials, which the one that is passed on names.
+    heard = tmp_path / "runs" / "gtzan_cam" / "gtzan-pocket" / "listening" / "index.html"
+    assert heard.read_text().count("data:audio/mpeg") > 10 * (1 + 5)
+    assert "runs/gtzan_cam/gtzan-pocket/listening/index.html" in gallery
+    assert str(tmp_path) not in gallery
     record = next((tmp_path / "runs").rglob("base/seed-0/record.json"))
     facts = json.loads(record.read_text())["inputs"]["corpus"]
     assert len(facts["left_out"]) == 5

@@ -84,16 +84,25 @@ def test_curves_are_means_over_the_seeds(figures: dict[str, Figure], records: li
         np.testing.assert_allclose(axes.get_lines()[0].get_ydata()[:shortest], expected)
 
 
-def test_confusions_are_those_of_the_best_net_on_whole_tracks(study: Study, records: list[Record]) -> None:
-    figure, arm = drawing.confusion(study, records, "track")
-    scores = {
-        name: np.mean([r.data["metrics"]["valid"]["accuracy"] for r in estimates.select(records, name, "track")])
-        for name in ("base", "masked", "cam", "masked_loss")
-    }
-    assert arm.name == max(scores, key=scores.get)
+def test_confusions_are_those_of_the_three_nets_on_whole_tracks(study: Study, records: list[Record]) -> None:
+    figure = drawing.confusions(study, records, "track")
+    assert [axes.get_title() for axes in figure.axes] == ["baseCNN", "maskedCNN", "CAMCNN"]
     assert "for segments of this genre" in " ".join(figure.get_supxlabel().split())
     assert "Condition: by track" in " ".join(figure.get_supxlabel().split())
     assert figure.axes[0].get_ylabel() == "labelled"
+    for axes, arm in zip(figure.axes, ("base", "masked", "cam"), strict=True):
+        parts = [r.predictions("test") for r in estimates.select(records, arm, "track")]
+        labelled, named = (np.concatenate([p_.argmax(axis=1) for p_ in some]) for some in (
+            [p.labels for p in parts], [p.probabilities for p in parts]
+        ))  # fmt: skip
+        wanted = {
+            (i, j): f"{100 * np.mean(named[labelled == i] == j):.0f}"
+            for i in range(10)
+            for j in range(10)
+            if ((labelled == i) & (named == j)).any()
+        }
+        shown = {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in axes.texts}
+        assert shown == wanted
 
 
 def test_templates_are_one_at_their_peaks() -> None:

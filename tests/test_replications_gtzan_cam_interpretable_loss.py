@@ -13,7 +13,6 @@ from harness.models.masking import templates
 from harness.training import loop
 from harness.training.losses import cross_entropy
 from replications.gtzan_cam.interpretable_loss import (
-    FORMS,
     MOMENTUM,
     TAU,
     InterpretableLoss,
@@ -23,6 +22,7 @@ from replications.gtzan_cam.interpretable_loss import (
     likelihoods,
     mutual_information,
     practical_gradient,
+    relative_information,
     strengths,
     template_bank,
 )
@@ -128,6 +128,17 @@ def test_one_place_at_a_time_says_more_than_many():
     assert mutual_information(one) > mutual_information(shuffled) > mutual_information(spread)
 
 
+def test_networks_are_compared_whatever_their_loudness(maps):
+    relative = relative_information(maps)
+    assert relative.min() > 0
+    louder = maps * torch.tensor([1.0, 7.0, 0.01], dtype=torch.float64)[:, None, None]
+    assert mutual_information(louder)[1] > 2 * mutual_information(maps)[1]
+    torch.testing.assert_close(relative_information(louder), relative)
+    torch.testing.assert_close(relative_information(maps, filters=1), relative)
+    torch.testing.assert_close(mutual_information(maps / maps.mean(dim=(0, 2, 3), keepdim=True)), relative)
+    assert relative_information(maps * torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)[:, None, None])[1] == 0
+
+
 def test_the_exact_gradient_by_differences_and_in_closed_form(maps):
     small = maps[:4, :2, :3, :3].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: mutual_information(x).sum(), small)
@@ -204,28 +215,12 @@ def test_a_map_that_fits_its_template_is_raised_at_its_peak_and_lowered_far_away
         assert gradient[clip, 0].flatten()[maps[clip, 0].argmax()] < 0 < gradient[clip, 0].max()
 
 
-def test_a_map_that_fits_its_template_badly_is_driven_away_in_the_paper_s_form_alone():
+def test_a_map_that_fits_its_template_badly_is_driven_away():
     maps = torch.zeros(4, 1, 5, 5, dtype=torch.float64)
     maps[:3, 0, 1, 1] = 200.0
     maps[3] = 100.0  # loud everywhere, in a clip of another class
     positive = torch.tensor([[True], [True], [True], [False]])
     assert strengths(maps, positive)[3] < 0  # so it is made louder still
-    maps[3] = 2.0
-    assert (strengths(maps, positive, form="released") > 0).all()
-
-
-def test_the_released_form_by_hand(maps, positive):
-    given, _ = likelihoods(maps, template_bank(4, 5))
-    found = strengths(maps, positive, form="released")
-    for filter in range(3):
-        pulls = []
-        for clip in range(6):
-            chosen = int(maps[clip, filter].argmax()) if positive[clip, filter] else 20
-            log_p = given[clip, chosen, filter].item()
-            pulls.append(math.exp(log_p) * (log_p + math.log(6) + 1))
-        for part in (positive[:, filter], ~positive[:, filter]):
-            own = [pull for pull, is_in in zip(pulls, part.tolist(), strict=True) if is_in]
-            np.testing.assert_allclose(found[part, filter].numpy(), np.array(own) / sum(own))
 
 
 def test_the_chosen_templates_are_of_the_bank(maps, positive):
@@ -235,9 +230,8 @@ def test_the_chosen_templates_are_of_the_bank(maps, positive):
         torch.testing.assert_close(found[clip, filter], bank[chosen])
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_training_adds_the_practical_gradient_at_the_maps_and_nothing_to_the_value(form):
-    network, loss = make(weight=0.05, form=form)
+def test_training_adds_the_practical_gradient_at_the_maps_and_nothing_to_the_value():
+    network, loss = make(weight=0.05)
     with torch.no_grad():
         network.conv3.weight *= 20  # loud enough for single precision to tell the templates apart
     inputs, labels, mask = batch()
@@ -256,13 +250,13 @@ def test_training_adds_the_practical_gradient_at_the_maps_and_nothing_to_the_val
     positive = labels[:, categories(network.mask3)] > 0
     assert positive.any()
     assert not positive.all()
-    pulls = strengths(still, positive, form=form)
+    pulls = strengths(still, positive)
     drawn = chosen_templates(still, positive)
     cells = still[0, 0].numel()
-    if form == "paper":  # the practical gradient, but for one factor for each filter
-        torch.testing.assert_close(
-            practical_gradient(still, positive), -TAU / cells / (cells + 1) * pulls[:, :, None, None] * drawn
-        )
+    # The practical gradient, but for one factor for each filter.
+    torch.testing.assert_close(
+        practical_gradient(still, positive), -TAU / cells / (cells + 1) * pulls[:, :, None, None] * drawn
+    )
     wanted = -0.05 / cells**0.5 * (pulls / pulls.abs().mean(dim=0))[:, :, None, None] * drawn
     torch.testing.assert_close(added.double(), wanted, rtol=1e-3, atol=1e-5)
     assert wanted.abs().max() > 5e-3
@@ -338,13 +332,11 @@ def test_a_batch_of_one_clip_and_a_silent_filter_leave_no_nan():
         network.conv3.weight[0] = 0
         network.conv3.bias[0] = -1
     network.train()
-    for form in FORMS:
-        loss.form = form
-        for clips in (1, 5):
-            inputs, labels, mask = batch(clips)
-            network.zero_grad()
-            loss(network(inputs), labels, mask)[0].backward()
-            assert all(p.grad.isfinite().all() for p in network.parameters())
+    for clips in (1, 5):
+        inputs, labels, mask = batch(clips)
+        network.zero_grad()
+        loss(network(inputs), labels, mask)[0].backward()
+        assert all(p.grad.isfinite().all() for p in network.parameters())
 
 
 def train(folder, on_epoch=lambda entry: None) -> nn.Sequential:
@@ -388,8 +380,7 @@ def test_a_run_broken_off_ends_as_one_that_was_not(tmp_path):
         assert torch.equal(tensor, states[1][name]), name
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_network_trained_with_it_knows_its_templates_better(form):
+def test_a_network_trained_with_it_knows_its_templates_better():
     generator = torch.Generator().manual_seed(0)
     _, labels, mask = batch(24)
     inputs = 0.1 * torch.rand(24, *SHAPE, generator=generator)
@@ -398,7 +389,7 @@ def test_a_network_trained_with_it_knows_its_templates_better(form):
         inputs[clip, band : band + 4, start : start + 4] += 0.9
     found = {}
     for weight in (0.0, 0.01):
-        network, loss = make(weight=weight, form=form)
+        network, loss = make(weight=weight)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
         for _ in range(20):
             network.train()
@@ -407,19 +398,17 @@ def test_a_network_trained_with_it_knows_its_templates_better(form):
             (total / count).backward()
             optimizer.step()
         maps = maps_of(network, inputs).detach().double()
-        found[weight] = mutual_information(maps / maps.mean(dim=(0, 2, 3), keepdim=True).clamp_min(1e-9)).mean()
+        found[weight] = relative_information(maps).mean()
         accuracy = (network.eval()(inputs).argmax(1) == labels.argmax(1)).float().mean()
         assert accuracy > 0.9
     assert found[0.01] > 1.2 * found[0.0]
 
 
-def test_a_network_without_the_mask_and_an_unknown_form_are_refused():
+def test_a_network_without_the_mask_is_refused():
     with pytest.raises(RepriseError, match="no mask layer 'mask3'; its stages are channel, conv1"):
         InterpretableLoss(base(CLASSES, SHAPE))
     with pytest.raises(RepriseError, match="no mask layer 'relu3'"):
         InterpretableLoss(masked(CLASSES, SHAPE), stage="relu3")
-    with pytest.raises(RepriseError, match="forms paper and released, not 'exact'"):
-        InterpretableLoss(masked(CLASSES, SHAPE), form="exact")
 
 
 def test_the_network_has_no_more_parameters_for_it():

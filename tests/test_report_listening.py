@@ -98,8 +98,30 @@ def test_sounds_are_those_that_went_in(tmp_path: Path) -> None:
         assert np.argmax(spectrum) * RATE / len(TIMES) == pytest.approx(hz, abs=2)
 
 
-def test_without_sound_the_page_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hz", [3000, 6500, 9000, 9800])
+def test_what_is_high_is_heard_too(hz: float) -> None:
+    """Some filters let through nothing else; a frugal encoder removes it."""
+    noise = np.random.default_rng(0).normal(0, 1, len(TIMES))
+    spectrum = np.fft.rfft(noise)
+    spectrum[np.abs(np.fft.rfftfreq(len(TIMES), 1 / RATE) - hz) > 100] = 0
+    narrow = np.fft.irfft(spectrum, len(TIMES))
+    for sound in (tone(hz, 0.1), 0.05 * narrow / narrow.std()):
+        (found,) = sounds_in(listening._sound(sound, piece()) + '"')
+        assert 20 * np.log10(found.std() / sound.std()) == pytest.approx(0, abs=1)
+
+
+def test_a_sound_may_have_a_note(tmp_path: Path) -> None:
+    tiles = [Tile("a", np.ones((16, 20)), tone(), "7 dB <quieter>"), Tile("b", np.ones((16, 20)), tone())]
+    page = listening.write_page([piece(rows=[Row("n", "v", True, tiles)])], tmp_path, title="T", caption={})
+    assert page.read_text("utf-8").count('<span class="none">7 dB &lt;quieter&gt;</span>') == 1
+
+
+def test_without_sound_the_page_says_why_and_where_there_is_some(tmp_path: Path) -> None:
+    named = {"title": "T", "caption": {}, "elsewhere": "runs/<x>/listening/index.html"}
+    text = listening.write_page([piece(sound=False)], tmp_path / "named", **named).read_text("utf-8")
+    assert "<code>runs/&lt;x&gt;/listening/index.html</code>" in text
     text = listening.write_page([piece(sound=False)], tmp_path, title="T", caption={}).read_text("utf-8")
+    assert "beside the trials" not in text
     assert "not ours to pass on" in text
     parsed = Page(text)
     assert not parsed.all("audio")

@@ -251,6 +251,10 @@ def _probe(path: Path) -> tuple[str, list[str]]:
     """Why a file cannot be used, empty of one that can; and what there is to note of that."""
     import soundfile  # here, as a list of corpora needs none
 
+    if path.is_dir():
+        return "it is a folder", []
+    if not path.is_file():
+        return "it is a link to nothing" if path.is_symlink() else "it is no file", []
     try:
         with soundfile.SoundFile(path) as file:
             frames, rate, channels = file.frames, file.samplerate, file.channels
@@ -260,8 +264,11 @@ def _probe(path: Path) -> tuple[str, list[str]]:
     except RuntimeError:
         if path.stat().st_size == 0:
             return "it is empty (0 bytes)", []
-        head = path.read_bytes()[:4]
-        known = head in (b"RIFF", b".snd")
+        try:
+            with open(path, "rb") as file:
+                known = file.read(4) in (b"RIFF", b".snd")
+        except OSError as error:
+            return f"it cannot be read ({error.strerror or error})", []
         return "its header is damaged" if known else f"it is no audio but named {path.suffix}", []
     # libsndfile reads on where the data are shorter than the header says, and only notes it. An AU file that was
     # written into a pipe says 2**32 - 1.

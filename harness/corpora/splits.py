@@ -163,7 +163,7 @@ def _three_parts(clips: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
     if absent := [part for part in PARTS if not (partition == part).any()]:
         raise RepriseError(
             f"this corpus's published partition has no {' and no '.join(absent)}, which the split published needs: "
-            "use another split, or complete the corpus"
+            "complete the corpus, or choose with --condition those whose split draws its parts at random"
         )
     return {part: np.flatnonzero(partition == part) for part in PARTS}
 

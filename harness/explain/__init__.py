@@ -4,7 +4,7 @@ Heat maps are frequency x time throughout: row 0 is the lowest band, column 0 th
 """
 
 from harness.explain.activations import activations, map_stages
-from harness.explain.auralisation import as_mask, auralise, from_spectrogram, level_match, write_wav
+from harness.explain.auralisation import as_mask, at_level, auralise, common_level
 from harness.explain.cam import gradcam, scale
 from harness.explain.deconvolution import deconvolve
 from harness.explain.factorization import Concepts, class_means, concept_names, factorize, factorize_windows, pooled
@@ -15,9 +15,11 @@ __all__ = [
     "Concepts",
     "activations",
     "as_mask",
+    "at_level",
     "auralise",
     "class_maps",
     "class_means",
+    "common_level",
     "compare",
     "concept_names",
     "deconvolve",
@@ -25,14 +27,11 @@ __all__ = [
     "factorize",
     "factorize_windows",
     "frames_sounding",
-    "from_spectrogram",
     "gradcam",
-    "level_match",
     "map_stages",
     "pooled",
     "randomised",
     "scale",
     "shares",
     "stem_mask",
-    "write_wav",
 ]

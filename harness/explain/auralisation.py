@@ -6,19 +6,19 @@ bands, so the mask is first spread from the bands to the bins of the transform.
 """
 
 import functools
-from pathlib import Path
+from collections.abc import Sequence
 
 import librosa
 import numpy as np
-import soundfile
 
 from harness.errors import RepriseError
-from harness.features.frontends import Mel, MelSegments
-from harness.storage import atomic_path
+from harness.features import Mel, MelSegments
 
-#: Highest peak of what is written, 1 dB under full scale.
-PEAK = 0.89
-#: What lies this far below its reference, in dB, is rounding and not sound.
+#: Highest peak of what is heard: encoders overshoot, and pages turn down what exceeds it (`harness.report.gallery`).
+PEAK = 0.85
+#: How far the common level of several sounds may lie below their original's, in dB.
+FLOOR_DB = -12.0
+#: What lies this far below its level, in dB, is rounding and not sound.
 INAUDIBLE_DB = -100.0
 
 
@@ -97,7 +97,7 @@ def auralise(mask: np.ndarray, waveform: np.ndarray, front_end: Mel | MelSegment
     Returns
     -------
     np.ndarray [shape=(samples,), dtype=float32]
-        As long as the waveform, in its phase. A mask of ones returns the waveform but for rounding. See `level_match`
+        As long as the waveform, in its phase. A mask of ones returns the waveform but for rounding. See `at_level`
         before it is played.
 
     Raises
@@ -120,89 +120,60 @@ def auralise(mask: np.ndarray, waveform: np.ndarray, front_end: Mel | MelSegment
     return librosa.istft(spectrum, **framing, length=len(waveform))
 
 
-def level_match(waveform: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Bring what a mask let through to the level of the original, that both may be compared by ear.
+def common_level(sounds: Sequence[np.ndarray], original: np.ndarray) -> float:
+    """Loudest level at which an original and what masks let through of it can all be played, none of them clipped.
 
     Parameters
     ----------
-    waveform, reference : np.ndarray [shape=(samples,)]
-        What is heard, and the original.
+    sounds : sequence of np.ndarray [shape=(samples,)]
+        What masks let through; those of rounding errors alone do not count.
+    original : np.ndarray [shape=(samples,)]
+        What they were laid upon.
 
     Returns
     -------
-    np.ndarray [shape=(samples,), dtype=float32]
-        With the root mean square of the reference, or less where its peak would then exceed 0.89: it is turned down
-        rather than clipped.
+    float
+        A root mean square: the original's, or less where a sound's peak would otherwise exceed `PEAK`; but never less
+        than `FLOOR_DB` below the original's, or one mask that lets a single click through would make all others
+        inaudible. 0 of silence.
+    """
+    own, least = _level(original), _level(original) * 10 ** (INAUDIBLE_DB / 20)
+    heard = [sound for sound in (original, *sounds) if _level(sound) > least]
+    fitting = [PEAK * _level(sound) / np.abs(sound).max() for sound in heard]
+    return max(min([own, *fitting]), own * 10 ** (FLOOR_DB / 20))
+
+
+def at_level(waveform: np.ndarray, level: float) -> tuple[np.ndarray, float]:
+    """Bring a sound to a level, so that it may be compared with others by ear.
+
+    Parameters
+    ----------
+    waveform : np.ndarray [shape=(samples,)]
+        What is heard.
+    level
+        Root mean square to have, see `common_level`.
+
+    Returns
+    -------
+    waveform : np.ndarray [shape=(samples,), dtype=float32]
+        With that root mean square, or less where its peak would then exceed `PEAK`: it is turned down rather than
+        clipped.
+    short : float
+        By how many dB it is quieter than it should be; 0 of one that is not.
 
     Raises
     ------
     RepriseError
-        The mask lets nothing through (100 dB below the reference or less), or the reference is silent.
+        The sound lies 100 dB below that level or more, which is rounding, or the level is no level.
     """
-    waveform, reference = np.asarray(waveform, np.float64), np.asarray(reference, np.float64)
-    level, wanted = (np.sqrt(np.mean(np.square(x))) if len(x) else 0.0 for x in (waveform, reference))
-    if not wanted > 0 or not level > wanted * 10 ** (INAUDIBLE_DB / 20):
+    waveform = np.asarray(waveform, np.float64)
+    own = _level(waveform)
+    if not level > 0 or not own > level * 10 ** (INAUDIBLE_DB / 20):
         raise RepriseError("the mask hears nothing in this sound; leave it out")
-    return (waveform * min(wanted / level, PEAK / np.abs(waveform).max())).astype(np.float32)
+    gain = min(level / own, PEAK / np.abs(waveform).max())
+    return (waveform * gain).astype(np.float32), float(20 * np.log10(level / (own * gain)))
 
 
-def from_spectrogram(decibels: np.ndarray, front_end: Mel | MelSegments, *, rounds: int = 32) -> np.ndarray:
-    """Make a mel spectrogram audible where there is no sound to take the phase from, such as a mean of several.
-
-    The bands are spread to bins by non-negative least squares, and Griffin and Lim's algorithm (1984) finds a phase,
-    both as librosa has them. It sounds rougher than the original; take `auralise` wherever there is one.
-
-    Parameters
-    ----------
-    decibels : np.ndarray [shape=(bands, frames)]
-        Over any reference. A picture of `MelSegments` is ``80 * (picture - 1)`` decibels below its maximum.
-    front_end
-        What such spectrograms are made by. Pooled columns are repeated.
-    rounds
-        Of the algorithm.
-
-    Returns
-    -------
-    np.ndarray [shape=((frames * time_pool - 1) * hop_length,), dtype=float32]
-        With a peak of 0.89; the same each time.
-
-    Raises
-    ------
-    RepriseError
-        The spectrogram has not as many bands as the front end, or fewer than two frames.
-    """
-    decibels = np.repeat(np.asarray(decibels, np.float32), front_end.time_pool, axis=1)
-    if len(decibels) != front_end.n_mels or decibels.shape[1] < 2:
-        raise RepriseError(
-            f"the spectrogram has {decibels.shape[0]} x {decibels.shape[1]} cells; give {front_end.n_mels} bands and "
-            "at least two frames"
-        )
-    power = librosa.db_to_power(decibels - decibels.max())
-    magnitude = librosa.feature.inverse.mel_to_stft(power, sr=front_end.sample_rate, n_fft=front_end.n_fft)
-    # From zero phase, as librosa's other beginning is random.
-    waveform = librosa.griffinlim(magnitude, n_iter=rounds, hop_length=front_end.hop_length, init=None)
-    return (waveform * (PEAK / np.abs(waveform).max())).astype(np.float32)
-
-
-def write_wav(path: Path | str, waveform: np.ndarray, sample_rate: int) -> None:
-    """Write a sound as a 16-bit WAV file, complete or not at all.
-
-    Parameters
-    ----------
-    path
-        Of the file; the folder is made where it is not there.
-    waveform : np.ndarray [shape=(samples,) or (samples, channels)]
-        Full scale +-1.
-    sample_rate
-        In Hz.
-
-    Raises
-    ------
-    RepriseError
-        The waveform exceeds full scale and would be clipped, or has values that are no numbers.
-    """
-    peak = float(np.abs(waveform).max(initial=0))
-    if not peak <= 1:
-        raise RepriseError(f"the sound for {Path(path).name} has a peak of {peak:.2f}; bring it below 1 by level_match")
-    with atomic_path(path) as file:
-        soundfile.write(file, np.asarray(waveform, np.float32), sample_rate, format="WAV", subtype="PCM_16")
+def _level(waveform: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(np.asarray(waveform, np.float64))))) if len(waveform) else 0.0

@@ -108,7 +108,7 @@ def _back(module: nn.Module, taken: torch.Tensor, signal: torch.Tensor) -> torch
         return module(signal)
     if isinstance(module, Mask):
         # What the mask let through comes back through it; what it cut stays cut.
-        return signal * templates(taken, module.steepness, module.centre).clamp_min(0)
+        return signal * templates(taken, module.steepness).clamp_min(0)
     # All others are linear once the switches are set, and the way back through a linear map is its transpose: flipped
     # kernels without bias for a convolution, whatever its padding and stride; for a pooling the places of its maxima.
     with torch.enable_grad():

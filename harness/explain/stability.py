@@ -16,140 +16,120 @@ from harness.errors import RepriseError
 
 
 @dataclass(frozen=True)
-class Deviation:
-    """Deviations of filters' peaks.
+class Peaks:
+    """Where each filter peaks in some clips.
 
-    Attributes
+    Parameters
     ----------
-    frequency, time : np.ndarray [shape=(channels,) or (classes, channels)]
-        Standard deviation (n - 1) of the peak's row over the maps' height and of its column over their width, over
-        the clips in which the filter is active; NaN where these are fewer than two. Small is steady; `chance` is what
-        a filter without a place of its own has.
-    clips : np.ndarray [shape as above, dtype=int]
-        In how many clips the filter is active.
+    frequency, time : np.ndarray [shape=(n, channels)]
+        Of the strongest cell, the first of several: row and column as shares of the map's height and width.
+    active : np.ndarray [shape=(n, channels), dtype=bool]
+        Whether the map is not zero.
+    shape
+        Height and width of the maps.
     """
 
     frequency: np.ndarray
     time: np.ndarray
-    clips: np.ndarray
+    active: np.ndarray
+    shape: tuple[int, int]
 
     @property
-    def mean_frequency(self) -> float:
-        """Mean of `frequency` over all filters (and classes) that have one; NaN if none has."""
-        return _mean(self.frequency)
-
-    @property
-    def mean_time(self) -> float:
-        """Mean of `time` over all filters (and classes) that have one; NaN if none has."""
-        return _mean(self.time)
+    def live(self) -> int:
+        """How many filters are active in two clips or more, so that they have a deviation."""
+        return int((self.active.sum(axis=0) > 1).sum())
 
 
-def deviation(maps: np.ndarray, *, least: float = 0.0) -> Deviation:
-    """Deviation of each filter's peak over all clips.
+def find_peaks(maps: np.ndarray) -> Peaks:
+    """Find the peak of every map.
 
     Parameters
     ----------
     maps : np.ndarray [shape=(n, channels, h, w)]
         Feature maps behind a ReLU, frequency x time (`harness.explain.activations`).
-    least
-        A filter is active in a clip where its peak reaches this share of its strongest peak in all clips; 0 counts
-        every map that is not zero.
 
     Returns
     -------
-    Deviation
-        One value per filter.
+    Peaks
+        Of all of them.
 
     Raises
     ------
     RepriseError
         The maps are not (n, channels, h, w).
     """
-    return _deviation(*_peaks(maps, least))
-
-
-def deviation_per_class(
-    maps: np.ndarray, labels: Sequence[int] | np.ndarray, classes: int, *, least: float = 0.0
-) -> Deviation:
-    """Deviation of each filter's peak over the clips of each class.
-
-    Parameters
-    ----------
-    maps, least
-        As `deviation` takes them.
-    labels : array-like [shape=(n,)]
-        Each clip's class, from 0.
-    classes
-        Number of classes.
-
-    Returns
-    -------
-    Deviation
-        One value per class and filter, shape (classes, channels).
-
-    Raises
-    ------
-    RepriseError
-        The maps are not (n, channels, h, w), or there are not as many labels.
-    """
-    rows, columns, active = _peaks(maps, least)
-    labels = np.asarray(labels)
-    if labels.shape != (len(maps),):
-        raise RepriseError(f"{len(maps)} clips came with labels of shape {labels.shape}; give one class per clip")
-    parts = [
-        _deviation(rows[own], columns[own], active[own]) for own in (labels == number for number in range(classes))
-    ]
-    return Deviation(*(np.stack([getattr(part, name) for part in parts]) for name in ("frequency", "time", "clips")))
-
-
-def chance(height: int, width: int) -> tuple[float, float]:
-    """Deviation that a filter has whose peak falls on every cell with equal probability.
-
-    Parameters
-    ----------
-    height, width
-        Of its maps.
-
-    Returns
-    -------
-    frequency, time : float
-        ``sqrt((1 - 1 / length**2) / 12)``, 0.29 for all but the smallest maps. A network with random weights may stay
-        below it, as loud bands draw the peaks of any filter; compare with one (`harness.explain.randomised`) as well.
-
-    Examples
-    --------
-    >>> [round(value, 4) for value in chance(2, 64)]
-    [0.25, 0.2886]
-    """
-    frequency, time = (float(np.sqrt((1 - 1 / length**2) / 12)) for length in (height, width))
-    return frequency, time
-
-
-def _peaks(maps: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Relative row and column of each map's peak, the first of several, and whether the map is active: (n, c) each."""
     maps = np.asarray(maps)
     if maps.ndim != 4:
         raise RepriseError(f"feature maps of shape {maps.shape} have no places; give (n, channels, h, w)")
     n, channels, height, width = maps.shape
     flat = maps.reshape(n, channels, height * width)
     rows, columns = np.divmod(flat.argmax(axis=2), width)
-    strengths = flat.max(axis=2)
-    strongest = strengths.max(axis=0, initial=0)
-    return rows / height, columns / width, (strengths > 0) & (strengths >= least * strongest)
+    return Peaks(rows / height, columns / width, flat.max(axis=2) > 0, (height, width))
 
 
-def _deviation(rows: np.ndarray, columns: np.ndarray, active: np.ndarray) -> Deviation:
-    clips = active.sum(axis=0)
-    return Deviation(_spread(rows, active, clips), _spread(columns, active, clips), clips)
+def joined(parts: Sequence[Peaks]) -> Peaks:
+    """Put the peaks of several batches of clips together.
+
+    Parameters
+    ----------
+    parts
+        Of the same filters; at least one.
+
+    Returns
+    -------
+    Peaks
+        In the same order.
+    """
+    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("frequency", "time", "active"))
+    return Peaks(*arrays, parts[0].shape)
 
 
-def _spread(places: np.ndarray, active: np.ndarray, clips: np.ndarray) -> np.ndarray:
-    """Standard deviation of each column's active entries."""
-    mean = (places * active).sum(axis=0) / np.maximum(clips, 1)
-    squares = (np.square(places - mean) * active).sum(axis=0)
-    return np.where(clips > 1, np.sqrt(squares / np.maximum(clips - 1, 1)), np.nan)
+def deviation(places: np.ndarray, active: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Deviation of the filters' peaks along one axis, where clips may count several times.
+
+    Parameters
+    ----------
+    places : np.ndarray [shape=(n, channels)]
+        `Peaks.frequency` or `Peaks.time`.
+    active : np.ndarray [shape=(n, channels), dtype=bool]
+        Whether they count.
+    weights : np.ndarray [shape=(replicates, n)], optional
+        How often each clip is drawn; default: each once.
+
+    Returns
+    -------
+    np.ndarray [shape=(replicates,)]
+        Standard deviation (n - 1) of each filter's places over the clips in which it is active, mean over the filters
+        that are active twice or more; NaN where none is. Small is steady; `chance` is what a filter without a place of
+        its own has.
+    """
+    weights = np.ones((1, len(places))) if weights is None else weights.astype(float)
+    counted = active.astype(float)
+    n = weights @ counted
+    mean = (weights @ (places * counted)) / np.maximum(n, 1)
+    squares = (weights @ (np.square(places) * counted)) - n * np.square(mean)
+    spread = np.where(n > 1, np.sqrt(np.maximum(squares, 0) / np.maximum(n - 1, 1)), 0)
+    known = (n > 1).sum(axis=1)
+    return np.where(known > 0, spread.sum(axis=1) / np.maximum(known, 1), np.nan)
 
 
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def chance(length: int) -> float:
+    """Deviation that a filter has whose peak falls on every cell of an axis with equal probability.
+
+    Parameters
+    ----------
+    length
+        Height or width of its maps.
+
+    Returns
+    -------
+    float
+        ``sqrt((1 - 1 / length**2) / 12)``, 0.29 for all but the smallest maps. A network with random weights may stay
+        below it, as loud bands draw the peaks of any filter: compare with one as well.
+
+    Examples
+    --------
+    >>> round(chance(2), 4), round(chance(64), 4)
+    (0.25, 0.2886)
+    """
+    return float(np.sqrt((1 - 1 / length**2) / 12))

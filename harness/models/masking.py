@@ -5,7 +5,8 @@ from there, and is negative far away; what comes out negative is cut. A filter i
 is urged to answer to one thing.
 
 The paper measures distances in cells of a square map. On maps that are not square we follow Zhang's released code:
-each axis runs from -1 to 1, so that a distance is a share of the map's own height and width.
+each axis runs from -1 to 1, so that a distance is a share of the map's own height and width. A map's strongest position
+is its largest cell, as in the paper; the released code takes its centre of gravity.
 """
 
 import torch
@@ -39,33 +40,6 @@ def peaks(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return cells // maps.shape[3], cells % maps.shape[3]
 
 
-def means(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each map's centre of gravity, rounded to a cell, which the released code takes for its strongest position.
-
-    Parameters
-    ----------
-    maps : Tensor (n, channels, h, w)
-        Not negative.
-
-    Returns
-    -------
-    rows, columns : Tensor (n, channels), int64
-        Halves are rounded up; cell (0, 0) of a map of zeros.
-    """
-    centres = []
-    total = maps.sum(dim=(2, 3)).clamp_min(torch.finfo(maps.dtype).tiny)
-    for axis in (2, 3):
-        weights = maps.sum(dim=5 - axis)
-        cells = torch.arange(maps.shape[axis], dtype=maps.dtype, device=maps.device)
-        centres.append(((weights @ cells) / total + 0.5).floor().long().clamp_max(maps.shape[axis] - 1))
-    return centres[0], centres[1]
-
-
-#: What counts as a map's strongest position: its largest cell, as in the paper, or its centre of gravity, as in the
-#: released code.
-CENTRES = {"peak": peaks, "mean": means}
-
-
 def coordinates(length: int, like: torch.Tensor) -> torch.Tensor:
     """Positions of the cells along one axis of a map.
 
@@ -85,7 +59,7 @@ def coordinates(length: int, like: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def templates(maps: torch.Tensor, steepness: float = STEEPNESS, centre: str = "peak") -> torch.Tensor:
+def templates(maps: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
     """Draw each map's template, ``max(1 - steepness * (|dy| + |dx|), -1)`` around its strongest position.
 
     Parameters
@@ -94,8 +68,6 @@ def templates(maps: torch.Tensor, steepness: float = STEEPNESS, centre: str = "p
         Not negative.
     steepness
         Fall per half of an axis; not negative.
-    centre : {"peak", "mean"}
-        See `CENTRES`.
 
     Returns
     -------
@@ -105,17 +77,13 @@ def templates(maps: torch.Tensor, steepness: float = STEEPNESS, centre: str = "p
     Raises
     ------
     RepriseError
-        There is no such centre, or the steepness is negative.
+        The steepness is negative.
     """
-    if centre not in CENTRES:
-        raise RepriseError(f"a template's centre is {' or '.join(CENTRES)}, not {centre!r}")
     if steepness < 0:
         raise RepriseError(f"a template falls with the distance; its steepness is 0 or more, not {steepness}")
     vertical, horizontal = (
         steepness * (cells - cells[positions][:, :, None]).abs()
-        for cells, positions in zip(
-            (coordinates(length, maps) for length in maps.shape[2:]), CENTRES[centre](maps), strict=True
-        )
+        for cells, positions in zip((coordinates(length, maps) for length in maps.shape[2:]), peaks(maps), strict=True)
     )
     drawn = torch.empty_like(maps)  # of its own memory format, for the one pass over all cells runs along memory
     torch.sub((1 - vertical)[:, :, :, None], horizontal[:, :, None, :], out=drawn)
@@ -127,18 +95,17 @@ class Mask(nn.Module):
 
     Parameters
     ----------
-    steepness, centre
+    steepness
         As in `templates`.
     """
 
-    def __init__(self, steepness: float = STEEPNESS, centre: str = "peak") -> None:
+    def __init__(self, steepness: float = STEEPNESS) -> None:
         super().__init__()
         self.steepness = steepness
-        self.centre = centre
 
     def extra_repr(self) -> str:
         """Show what the layer does beside its name."""
-        return f"steepness={self.steepness}, centre={self.centre}"
+        return f"steepness={self.steepness}"
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Multiply by the templates and cut what is negative.
@@ -155,4 +122,4 @@ class Mask(nn.Module):
             does on its way back: that saves two passes over the maps. The gradient flows through the maps alone, as
             if the templates were constants.
         """
-        return maps * templates(maps, self.steepness, self.centre).clamp_min_(0)
+        return maps * templates(maps, self.steepness).clamp_min_(0)

@@ -25,9 +25,10 @@ from harness.report.gallery import data_uri, mp3, render_page
 from harness.report.style import SMALL, new_figure, style
 from harness.storage import atomic_path, write_text
 
-#: Rate of the page's sounds, and how they are encoded: about 24 kbit/s. A page has hundreds of them.
+#: Rate of the page's sounds, and how they are encoded: about 36 kbit/s, as a page has hundreds of them. At less the
+#: encoder removes what lies above 6 kHz, which is all that some maps let through.
 AUDIO_RATE = 22_050
-MP3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "AVERAGE", "compression_level": 0.9}
+MP3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE", "compression_level": 0.7}
 #: Shades of grey and of heat in a picture; their product is the size of its palette.
 GREYS, HEATS = 10, 8
 #: Share of the heat's colour where a map is 1.
@@ -52,11 +53,14 @@ class Tile:
         From 0 to 1: the mask that was laid upon the spectrogram.
     waveform : np.ndarray [shape=(samples,)], optional
         What the mask lets through; None where nothing is, or where it may not be passed on.
+    note
+        What to know of the sound, in a few words.
     """
 
     title: str
     heat: np.ndarray
     waveform: np.ndarray | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,9 @@ class Piece:
     waveform: np.ndarray | None = None
 
 
-def write_page(pieces: Sequence[Piece], folder: Path | str, *, title: str, caption: Mapping[str, str]) -> Path:
+def write_page(
+    pieces: Sequence[Piece], folder: Path | str, *, title: str, caption: Mapping[str, str], elsewhere: str | None = None
+) -> Path:
     """Write the page and the picture of each piece.
 
     Parameters
@@ -128,6 +134,8 @@ def write_page(pieces: Sequence[Piece], folder: Path | str, *, title: str, capti
         The page's title.
     caption
         What was run, by name.
+    elsewhere
+        Of a page without sound: where the reader has one with it.
 
     Returns
     -------
@@ -158,6 +166,7 @@ def write_page(pieces: Sequence[Piece], folder: Path | str, *, title: str, capti
                         "title": tile.title,
                         "image": data_uri("image/png", tile_picture(piece.spectrogram, tile.heat)),
                         "sound": _sound(tile.waveform, piece),
+                        "note": tile.note,
                         "empty": not tile.heat.any(),
                     }
                     for tile in row.tiles
@@ -172,6 +181,7 @@ def write_page(pieces: Sequence[Piece], folder: Path | str, *, title: str, capti
         title=title,
         caption=caption,
         pieces=shown,
+        elsewhere=elsewhere,
         audio=any(item["sound"] for item in shown),
     )
     write_text(folder / "index.html", page)

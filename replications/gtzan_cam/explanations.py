@@ -2,11 +2,11 @@
 
 The write-up shows filters 1, 8, 16 and 32 of the first layer and the deconvolved second layer of the base and the
 masked net, and the class activation maps of the third, each as a picture and as a sound. Recordings that were published
-are pictured only: nothing of their sound goes into the results.
+are pictured only in the results: what is made of their sound goes beside the trials, which are not passed on.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,9 @@ import torch
 from harness import features
 from harness.corpora.segments import SEPARATOR
 from harness.errors import RepriseError
-from harness.explain import activations, as_mask, auralise, class_maps, deconvolve, enlarge, level_match
-from harness.features import FrontEnd
+from harness.explain import activations, as_mask, at_level, auralise, class_maps, common_level, deconvolve, enlarge
 from harness.models.masking import Mask, templates
 from harness.report import estimates, listening
-from harness.report.gallery import AUDIBLE, AUDIO_PEAK
 from harness.report.writers import Table
 from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
@@ -35,6 +33,8 @@ MASKS = 2
 HEARD = "country"
 #: How far a restored net may be off its record: another machine or number of threads rounds otherwise.
 TOLERANCE = 0.02
+#: Below this nobody hears that a sound is quieter than another, in dB.
+NOTED_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,14 @@ class Segment:
         Number of its class.
     picture : np.ndarray [shape=(bands, frames)]
         As the front end gives it.
-    waveform : np.ndarray [shape=(samples,)] or None
-        At the front end's rate, turned down where its peak would leave an encoder no room; None where it may not be
-        passed on.
+    waveform : np.ndarray [shape=(samples,)]
+        At the front end's rate.
     """
 
     key: str
     true: int
     picture: np.ndarray
-    waveform: np.ndarray | None
+    waveform: np.ndarray
 
 
 def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> list[Table]:
@@ -93,6 +92,8 @@ def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int 
 def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
     """Write the page, a picture per piece, and the sounds of one piece.
 
+    What is made of published recordings is heard on another page, ``listening/index.html`` in the folder of the trials.
+
     Parameters
     ----------
     study
@@ -115,22 +116,21 @@ def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
     record, front_end = nets[0].record, nets[0].front_end
     corpus, classes = load_corpus(nets[0].trial), nets[0].record.data["classes"]
     keys = choose_pieces([net.record.predictions("test") for net in nets])
-    segments = cut_segments(nets[0], keys, sound=corpus.pocket)
+    segments = cut_segments(nets[0], keys)
     pieces = []
     rows = [net_rows(net, segments, classes) for net in nets]
     for number, segment in enumerate(segments):
-        pieces.append(
-            listening.Piece(
-                key=segment.key,
-                title=classes[segment.true].replace("_", " "),
-                spectrogram=segment.picture,
-                band_hz=front_end.band_hz,
-                seconds=front_end.seconds,
-                sample_rate=front_end.sample_rate,
-                rows=[of_net[number] for of_net in rows],
-                waveform=segment.waveform,
-            )
+        piece = listening.Piece(
+            key=segment.key,
+            title=classes[segment.true].replace("_", " "),
+            spectrogram=segment.picture,
+            band_hz=front_end.band_hz,
+            seconds=front_end.seconds,
+            sample_rate=front_end.sample_rate,
+            rows=[of_net[number] for of_net in rows],
+            waveform=segment.waveform,
         )
+        pieces.append(at_one_level(piece))
     origin = estimates.provenance(study, [net.record for net in nets], "test")
     first = study.conditions[0].name
     caption = {
@@ -143,11 +143,65 @@ def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
         "Pieces": f"of each genre the segment whose probability is the median of {nets[0].title}'s",
         "Filters": "numbered from 1; of layer 2 and 3 those of the highest mean activation",
     }
-    page = listening.write_page(pieces, folder, title="What the nets heard", caption=caption)
+    title, elsewhere = "What the nets heard", None
+    if not corpus.pocket:
+        place = record.folder.resolve().parents[1]  # that of all trials on the corpus under the profile
+        private = listening.write_page(pieces, place / "listening", title=title, caption=caption)
+        elsewhere = private.relative_to(place.parents[2]).as_posix()  # as of the folder that holds that of all trials
+        pieces = [silent(piece) for piece in pieces]
+    page = listening.write_page(pieces, folder, title=title, caption=caption, elsewhere=elsewhere)
     heard = next((piece for piece in pieces if piece.title == HEARD and piece.waveform is not None), None)
     sounds = {} if heard is None else sounds_of(heard)
     listening.write_sounds(sounds, front_end.sample_rate, folder / "sounds")
     return page
+
+
+def at_one_level(piece: listening.Piece) -> listening.Piece:
+    """Bring a piece and all that was made of it to one level.
+
+    Parameters
+    ----------
+    piece
+        With its sounds as they came.
+
+    Returns
+    -------
+    Piece
+        The same, as loud as none of it is clipped; a sound that cannot be as loud as the others says by how much, and
+        one of rounding errors alone is left out.
+    """
+    sounds = [tile.waveform for row in piece.rows for tile in row.tiles if tile.waveform is not None]
+    level = common_level(sounds, piece.waveform)
+
+    def levelled(tile: listening.Tile) -> listening.Tile:
+        if tile.waveform is None:
+            return tile
+        try:
+            waveform, short = at_level(tile.waveform, level)
+        except RepriseError:  # what the mask covers is silent
+            return replace(tile, waveform=None)
+        return replace(tile, waveform=waveform, note=f"{short:.0f} dB quieter" if short >= NOTED_DB else "")
+
+    rows = [replace(row, tiles=[levelled(tile) for tile in row.tiles]) for row in piece.rows]
+    original = piece.waveform if not level > 0 else at_level(piece.waveform, level)[0]
+    return replace(piece, rows=rows, waveform=original)
+
+
+def silent(piece: listening.Piece) -> listening.Piece:
+    """A piece to be seen alone.
+
+    Parameters
+    ----------
+    piece
+        Any.
+
+    Returns
+    -------
+    Piece
+        Without the sounds and what was said of them.
+    """
+    rows = [replace(row, tiles=[replace(t, waveform=None, note="") for t in row.tiles]) for row in piece.rows]
+    return replace(piece, rows=rows, waveform=None)
 
 
 def choose_pieces(predictions: Sequence[Predictions]) -> list[str]:
@@ -175,7 +229,7 @@ def choose_pieces(predictions: Sequence[Predictions]) -> list[str]:
     return chosen
 
 
-def cut_segments(net: Net, keys: Sequence[str], *, sound: bool) -> list[Segment]:
+def cut_segments(net: Net, keys: Sequence[str]) -> list[Segment]:
     """Segments as nets take them.
 
     Parameters
@@ -184,8 +238,6 @@ def cut_segments(net: Net, keys: Sequence[str], *, sound: bool) -> list[Segment]
         Gives corpus and front end.
     keys
         Of segments.
-    sound
-        Whether to decode them, too.
 
     Returns
     -------
@@ -196,11 +248,9 @@ def cut_segments(net: Net, keys: Sequence[str], *, sound: bool) -> list[Segment]
     row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
     found = []
     for key, picture in zip(keys, pictures_of(net, keys), strict=True):
-        row, waveform = row_of[key], None
-        if sound:
-            decoded = features.decode(corpus.clips["path"].iloc[row], front_end.sample_rate)
-            waveform = front_end.cut(decoded)[int(key.rpartition(SEPARATOR)[2])]
-            waveform = waveform * min(1.0, AUDIO_PEAK / max(float(np.abs(waveform).max()), AUDIBLE))
+        row = row_of[key]
+        decoded = features.decode(corpus.clips["path"].iloc[row], front_end.sample_rate)
+        waveform = front_end.cut(decoded)[int(key.rpartition(SEPARATOR)[2])]
         found.append(Segment(key, int(corpus.labels[row].argmax()), picture, waveform))
     return found
 
@@ -246,7 +296,7 @@ def net_rows(net: Net, segments: Sequence[Segment], classes: Sequence[str]) -> l
         if predicted != segment.true:
             verdict += f", true: {classes[segment.true].replace('_', ' ')} {probabilities[segment.true]:.2f}"
         tiles = [
-            listening.Tile(title, mask, hear(mask, segment.waveform, net.front_end))
+            listening.Tile(title, mask, auralise(mask, segment.waveform, net.front_end) if mask.any() else None)
             for title, mask in masks_of(net, segment, predicted, classes).items()
         ]
         rows.append(listening.Row(net.title, verdict, predicted == segment.true, tiles))
@@ -289,7 +339,7 @@ def masks_of(net: Net, segment: Segment, predicted: int, classes: Sequence[str])
     (second,) = strongest(outputs["relu2"][0], 1)
     masks[f"layer 2, filter {second + 1} deconvolved"] = as_mask(deconvolve(network, inputs, "relu2", [second])[0, 0])
     if isinstance(layer := getattr(network, "mask3", None), Mask):
-        drawn = templates(torch.from_numpy(outputs["relu3"]), layer.steepness, layer.centre)[0].numpy()
+        drawn = templates(torch.from_numpy(outputs["relu3"]), layer.steepness)[0].numpy()
         for number in strongest(outputs["relu3"][0], MASKS):
             # A template is laid upon its map, cell by cell; negative cells are cut.
             masks[f"layer 3, mask of filter {number + 1}"] = np.maximum(enlarge(drawn[number], shape), 0)
@@ -312,32 +362,6 @@ def strongest(maps: np.ndarray, count: int) -> list[int]:
         From 0, the strongest first; of equals the first.
     """
     return np.argsort(-maps.mean(axis=(1, 2)), kind="stable")[:count].tolist()
-
-
-def hear(mask: np.ndarray, waveform: np.ndarray | None, front_end: FrontEnd) -> np.ndarray | None:
-    """What a mask lets through, at the original's level.
-
-    Parameters
-    ----------
-    mask : np.ndarray [shape=(bands, frames)]
-        From 0 to 1.
-    waveform : np.ndarray [shape=(samples,)] or None
-        The original.
-    front_end
-        ``mel_segments``.
-
-    Returns
-    -------
-    np.ndarray [shape=(samples,), dtype=float32] or None
-        None without an original, or where nothing is let through.
-    """
-    if waveform is None or not mask.any():
-        return None
-    heard = auralise(mask, waveform, front_end)
-    try:
-        return level_match(heard, waveform)
-    except RepriseError:  # what the mask covers is silent
-        return None
 
 
 def sounds_of(piece: listening.Piece) -> Mapping[str, np.ndarray]:

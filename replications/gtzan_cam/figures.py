@@ -9,16 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness import features
+from harness.metrics.multilabel import ratio
 from harness.report import estimates, orderings
-from harness.report.confusion_matrix import confusion_matrix
-from harness.report.style import CHANCE, LINES, MARKERS, new_figure, palette, style, write_foot
+from harness.report.confusion_matrix import pooled_counts
+from harness.report.resampling import units_of
+from harness.report.style import CHANCE, LINES, MARKERS, SMALL, new_figure, palette, style, write_foot
 from harness.studies import claims
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
 from replications.gtzan_cam.filter_figures import first_layer, kernels_of_first_layer, mask_templates
 from replications.gtzan_cam.kernels import kernel_arms, kernel_scores, sensitivity
 from replications.gtzan_cam.trials import (
-    CLIPS_ARE_TRACKS,
     HEADLINE,
     PARTS,
     found_conditions,
@@ -30,7 +31,7 @@ from replications.gtzan_cam.trials import (
     training_accuracy,
 )
 
-__all__ = ["confusion", "figures", "kernels", "leak", "learning_curves", "mask_templates", "scores"]
+__all__ = ["confusions", "figures", "kernels", "leak", "learning_curves", "mask_templates", "scores"]
 
 #: How the write-up's values are marked.
 WRITE_UP = {"color": "black", "linestyle": "", "marker": "|", "markersize": 9, "markeredgewidth": 1.6}
@@ -64,15 +65,14 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
         found["learning_curves"] = (learning_curves(study, of_first), "Accuracy by epoch")
     headline = next((name for name in HEADLINE if name in conditions), None)
     if arms and headline:
-        figure, arm = confusion(study, records, headline)
-        found["confusion"] = (figure, f"What {arm.title}, the best net {titled(study, headline)}, takes each genre for")
+        title = f"What each net takes each genre for, {titled(study, headline)}"
+        found["confusion"] = (confusions(study, records, headline), title)
     if len(kernel_arms(study, records)) > 1:
         found["kernels"] = (kernels(study, records), "Accuracy by the kernel's shape")
     if of_first and claims.orders(study):
         figure = orderings.forest(study, of_first)
         width, height = figure.get_size_inches()
         figure.set_size_inches(width, height + 0.4)  # few claims over a long foot
-        write_foot(figure, " ".join(f"{figure.get_supxlabel()} {CLIPS_ARE_TRACKS}".split()))
         found["orderings"] = (figure, "What the write-up says of its nets, judged")
     settings = records[0].data["protocol"]
     front_end = features.front_end(**settings["front_end"])
@@ -111,7 +111,7 @@ def scores(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
     records
         Of the write-up's condition.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -121,6 +121,8 @@ def scores(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
     metric = study.metric
     printed = {(p["arm"], p["split"]): p["value"] for p in study.published if p["metric"] == metric}
     arms = [arm for arm in study.arms if any(r.arm == arm.name for r in records)]
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     (colour,) = palette(1)
     with mpl.rc_context(style()):
         figure = new_figure(1.35 + 0.3 * len(arms))
@@ -133,7 +135,7 @@ def scores(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
                     values = [v for r in some if (v := training_accuracy(r)) is not None]
                 else:
                     values = [r.data["metrics"][part][metric] for r in some]
-                    found = estimates.estimate(some, part, [metric], replicates=replicates, level=level)[metric]
+                    found = estimates.estimate(some, part, [metric], **drawn)[metric]
                     axes.plot([found.low, found.high], [place] * 2, color=colour)
                     chances.append(found.chance)
                 if values:
@@ -162,8 +164,9 @@ def scores(study: Study, records: Sequence[Record], *, replicates: int = 1000, l
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
         write_foot(
             figure,
-            f"Training: mean over the epochs, of the batches as they came. Lines: {level:.0%} basic bootstrap interval "
-            f"over tracks. Condition: {study.conditions[0].title}. {foot(study, records)}",
+            "Training: mean over the epochs, of the batches as they came. Lines: "
+            f"{estimates.interval_in_words(records, unit, replicates, level)}. Condition: {study.conditions[0].title}. "
+            f"{foot(study, records)}",
         )
     return figure
 
@@ -178,7 +181,7 @@ def leak(study: Study, records: Sequence[Record], *, replicates: int = 1000, lev
     records
         Any of the study's, of one corpus and profile.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -190,6 +193,8 @@ def leak(study: Study, records: Sequence[Record], *, replicates: int = 1000, lev
     printed = {p["arm"]: p["value"] for p in study.published if (p["metric"], p["split"]) == (metric, "test")}
     offsets = np.linspace(-0.22, 0.22, len(conditions))
     looks = list(zip(palette(len(conditions)), MARKERS, strict=False))
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     with mpl.rc_context(style()):
         figure = new_figure(1.5 + 0.5 * len(arms))
         panels = figure.subplots(1, 2, sharey=True)
@@ -199,7 +204,7 @@ def leak(study: Study, records: Sequence[Record], *, replicates: int = 1000, lev
                 for name, offset, (colour, marker) in zip(conditions, offsets, looks, strict=True):
                     some = convert(estimates.select(records, arm.name, name))
                     if some:
-                        found = estimates.estimate(some, "test", [metric], replicates=replicates, level=level)[metric]
+                        found = estimates.estimate(some, "test", [metric], **drawn)[metric]
                         axes.plot([found.low, found.high], [place + offset] * 2, color=colour)
                         axes.plot(found.value, place + offset, color=colour, marker=marker)
                         chances.append(found.chance)
@@ -229,8 +234,8 @@ def leak(study: Study, records: Sequence[Record], *, replicates: int = 1000, lev
         )
         write_foot(
             figure,
-            f"Lines: {level:.0%} basic bootstrap interval over tracks. Tracks: mean of the probabilities of their "
-            f"segments in the test part, on average {counts}. {foot(study, records)}",
+            f"Lines: {estimates.interval_in_words(records, unit, replicates, level)}. Tracks: mean of the "
+            f"probabilities of their segments in the test part, on average {counts}. {foot(study, records)}",
         )
     return figure
 
@@ -288,8 +293,8 @@ def learning_curves(study: Study, records: Sequence[Record]) -> Figure:
     return figure
 
 
-def confusion(study: Study, records: Sequence[Record], condition: str) -> tuple[Figure, Arm]:
-    """Confusion matrix of the best net under a condition, by validation accuracy.
+def confusions(study: Study, records: Sequence[Record], condition: str) -> Figure:
+    """Confusion matrices of the write-up's nets under a condition, segments of all seeds pooled.
 
     Parameters
     ----------
@@ -298,21 +303,41 @@ def confusion(study: Study, records: Sequence[Record], condition: str) -> tuple[
 
     Returns
     -------
-    figure : matplotlib.figure.Figure
-        Of segments.
-    arm : Arm
-        Which net.
+    matplotlib.figure.Figure
+        A panel per net; in each row how many per cent of a genre's segments are taken for each genre.
     """
     of_condition = [r for r in records if r.condition == condition]
-
-    def score(arm: Arm) -> float:
-        return float(np.mean([r.data["metrics"]["valid"][study.metric] for r in of_condition if r.arm == arm.name]))
-
-    best = max(result_arms(study, of_condition), key=score)
-    figure = confusion_matrix(
-        study, of_condition, best.name, condition=condition, clip="segment", kind="genre", truth="labelled"
-    )
-    return figure, best
+    printed = {p["arm"] for p in study.published}
+    arms = result_arms(study, of_condition)
+    arms = [arm for arm in arms if arm.name in printed] or arms
+    genres = [name.replace("_", " ") for name in of_condition[0].data["classes"]]
+    places = np.arange(len(genres)) + 0.5
+    with mpl.rc_context(style()):
+        figure = new_figure(3.5)
+        for axes, arm in zip(figure.subplots(1, len(arms), sharey=True, squeeze=False)[0], arms, strict=True):
+            counts = pooled_counts([r for r in of_condition if r.arm == arm.name], "test")
+            shares = 100 * ratio(counts, np.broadcast_to(counts.sum(axis=1)[:, None], counts.shape))
+            axes.pcolormesh(shares, cmap="Greys", vmin=0, vmax=100, edgecolors="white", linewidth=0.6)
+            for (i, j), share in np.ndenumerate(shares):
+                if counts[i, j]:
+                    colour, weight = "white" if share > 55 else "black", "bold" if i == j else "normal"
+                    look = {"ha": "center", "va": "center", "color": colour, "weight": weight, "size": SMALL}
+                    axes.text(j + 0.5, i + 0.5, f"{share:.0f}", **look)
+            axes.set_title(arm.title)
+            axes.set_xticks(places, genres, rotation=90)
+            axes.set_yticks(places, genres)
+            axes.tick_params(length=0)
+            axes.set_aspect("equal")
+            axes.set_xlabel("predicted")
+        figure.axes[0].set_ylim(len(genres), 0)
+        figure.axes[0].set_ylabel("labelled")
+        write_foot(
+            figure,
+            f"Read a row: of all predictions for segments of this genre, one for each test segment and seed, how many "
+            f"per cent name each genre; empty where none does. Condition: {study.condition(condition).title}. "
+            f"{foot(study, [r for r in of_condition if study.arm(r.arm) in arms])}",
+        )
+    return figure
 
 
 def kernels(study: Study, records: Sequence[Record], *, replicates: int = 1000, level: float = 0.95) -> Figure:
@@ -325,7 +350,7 @@ def kernels(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
     records
         Any of the study's, of one corpus and profile; those under the write-up's condition count.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -334,6 +359,8 @@ def kernels(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
     """
     metric, arms = study.metric, kernel_arms(study, records)
     of_seeds = kernel_scores(study, records, arms)
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     (colour,) = palette(1)
     with mpl.rc_context(style()):
         figure = new_figure(2.9)
@@ -342,7 +369,7 @@ def kernels(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
         shown = []
         for place, arm in enumerate(arms):
             some = estimates.select(records, arm.name, study.conditions[0].name)
-            found = estimates.estimate(some, "test", [metric], replicates=replicates, level=level)[metric]
+            found = estimates.estimate(some, "test", [metric], **drawn)[metric]
             axes.plot([place + 0.08] * 2, [found.low, found.high], color=colour)
             axes.plot(place + 0.08, found.value, color=colour, marker="o", markersize=5)
             shown += some
@@ -363,8 +390,8 @@ def kernels(study: Study, records: Sequence[Record], *, replicates: int = 1000, 
             spread += f"; the seeds of one shape have an SD of {found.of_seeds:.3f}. " if found.of_seeds else ". "
         write_foot(
             figure,
-            f"{spread}Lines: {level:.0%} basic bootstrap interval over tracks. The axis does not begin at zero. "
-            f"Condition: {study.conditions[0].title}. {foot(study, shown)}",
+            f"{spread}Lines: {estimates.interval_in_words(shown, unit, replicates, level)}. The axis does not begin at "
+            f"zero. Condition: {study.conditions[0].title}. {foot(study, shown)}",
         )
     return figure
 

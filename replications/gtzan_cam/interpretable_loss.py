@@ -27,9 +27,9 @@ nothing; the single template then lies at a cosine of about 0.5 to the exact gra
 on noise. On maps so loud that the information nears its bound it may point the other way.
 
 Whatever the labels, a map that fits its template less than it fits templates on average is driven away from it: a
-filter that is loud in a clip of another class is made louder. Zhang's released code does not do that. It leaves out
+filter that is loud in a clip of another class is made louder. Zhang's released code does not do that: it leaves out
 p(x), differentiates the logarithm, too, and has a filter's own category and all others weigh the same, so that nearly
-every map is drawn to its template. Both can be trained with.
+every map is drawn to its template. What is trained with here is the paper's.
 """
 
 import functools
@@ -40,7 +40,7 @@ from torch import nn
 
 from harness.errors import RepriseError
 from harness.models.chain import chain
-from harness.models.masking import CENTRES, STEEPNESS, Mask, templates
+from harness.models.masking import STEEPNESS, Mask, peaks, templates
 from harness.training.losses import cross_entropy
 
 #: Height of a template is this over the number of cells, so that <x, T> is about half a map's mean. Our reading of the
@@ -48,10 +48,11 @@ from harness.training.losses import cross_entropy
 TAU = 0.5
 #: Share of what is known already in the mean activations that decide on a filter's category (Zhang's released code).
 MOMENTUM = 0.9
-#: Length of the gradient that the loss adds, per map and clip. On 770 single notes of seven instruments, with half the
-#: bands and frames and 32 clips a batch, it adds from an eighth to a quarter of the length of the cross-entropy's
-#: gradient at the maps over ten epochs. Eight times as much made the paper's form blow the maps up a hundredfold:
-#: shared information has no other bound than log(n), and louder maps share more.
+#: Length of the gradient that the loss adds, per map and clip. It was set on another corpus, 770 single notes of seven
+#: instruments at half the bands and frames, where over ten epochs it adds from an eighth to a quarter of the length of
+#: the cross-entropy's gradient at the maps; eight times as much blew the maps up a hundredfold, for shared information
+#: has no other bound than log(n), and louder maps share more. It was not set anew for genres: on the rendered ones a
+#: trained net's share is 3 to 5 %.
 WEIGHT = 2e-3
 
 
@@ -117,10 +118,34 @@ def mutual_information(maps: torch.Tensor, steepness: float = STEEPNESS) -> torc
     -------
     Tensor (filters,)
         In nats, from 0 to log(n); differentiable. It grows with the maps' loudness, for quiet ones with its square:
-        networks are compared by maps that are divided by their filter's mean.
+        networks are compared by `relative_information`.
     """
     given, evidence = likelihoods(maps, template_bank(*maps.shape[2:], steepness).to(maps))
     return (given.exp() * (given - evidence[:, None])).sum(dim=0).mean(dim=0)
+
+
+def relative_information(maps: torch.Tensor, steepness: float = STEEPNESS, filters: int = 32) -> torch.Tensor:
+    """Information that each filter's maps share with the templates once they are divided by their mean.
+
+    Parameters
+    ----------
+    maps, steepness
+        As in `mutual_information`.
+    filters
+        How many are reckoned at once, for the sake of memory.
+
+    Returns
+    -------
+    Tensor (filters,), float64
+        In nats. It does not change with the loudness of a filter's maps, so that networks may be compared; 0 of a
+        filter that is silent.
+    """
+    found = []
+    for some in maps.split(filters, dim=1):
+        some = some.double()
+        mean = some.mean(dim=(0, 2, 3), keepdim=True)
+        found.append(mutual_information(some / torch.where(mean > 0, mean, 1), steepness))
+    return torch.cat(found)
 
 
 def exact_gradient(maps: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
@@ -143,71 +168,17 @@ def exact_gradient(maps: torch.Tensor, steepness: float = STEEPNESS) -> torch.Te
     return -(TAU / bank[0].numel() / len(bank)) * torch.einsum("kij,nkf->nfij", bank, centred)
 
 
-def paper_strengths(given: torch.Tensor, evidence: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """How hard the paper's practical gradient draws each map to its template: p(x|T) log(p(x|T) / p(x)).
-
-    Parameters
-    ----------
-    given : Tensor (n, filters)
-        log p(x|T) for the template chosen for each map.
-    evidence : Tensor (n, filters)
-        log p(x).
-    positive : Tensor (n, filters), bool
-        Whether the clip is of the filter's category; nothing but the choice of the template depends on it.
-
-    Returns
-    -------
-    Tensor (n, filters)
-        Negative where the map is driven away.
-    """
-    return given.exp() * (given - evidence)
-
-
-def released_strengths(given: torch.Tensor, evidence: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """How hard Zhang's released code draws each map to its template.
-
-    Parameters
-    ----------
-    given, positive
-        As in `paper_strengths`.
-    evidence
-        Left out, as there: every map counts as equally probable.
-
-    Returns
-    -------
-    Tensor (n, filters)
-        p(x|T) (log(n p(x|T)) + 1), divided by its sum over the filter's own category or over all others. The released
-        code estimates Z_T from maps paired with templates of other filters; here it is the sum that the paper defines.
-    """
-    pull = given.exp() * (given + math.log(len(given)) + 1)
-    tiny = torch.finfo(pull.dtype).tiny
-    own, others = ((pull * part).sum(dim=0).clamp_min(tiny) for part in (positive, ~positive))
-    return pull / torch.where(positive, own, others)
-
-
-#: Forms of the gradient: strengths by name.
-FORMS = {"paper": paper_strengths, "released": released_strengths}
-
-
-def strengths(
-    maps: torch.Tensor,
-    positive: torch.Tensor,
-    steepness: float = STEEPNESS,
-    centre: str = "peak",
-    form: str = "paper",
-) -> torch.Tensor:
-    """How hard each map is drawn to the one template that is kept for it.
+def strengths(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
+    """How hard each map is drawn to the one template that is kept for it: p(x|T) log(p(x|T) / p(x)).
 
     Parameters
     ----------
     maps : Tensor (n, filters, h, w)
         Of a batch.
     positive : Tensor (n, filters), bool
-        Whether the clip is of the filter's category.
-    steepness, centre
+        Whether the clip is of the filter's category; nothing but the choice of the template depends on it.
+    steepness
         See `harness.models.masking.templates`.
-    form : {"paper", "released"}
-        See `FORMS`.
 
     Returns
     -------
@@ -216,19 +187,18 @@ def strengths(
     """
     bank = template_bank(*maps.shape[2:], steepness).to(maps)
     given, evidence = likelihoods(maps, bank)
-    rows, columns = CENTRES[centre](maps)
+    rows, columns = peaks(maps)
     chosen = torch.where(positive, rows * maps.shape[3] + columns, len(bank) - 1)
-    return FORMS[form](given.gather(1, chosen[:, None]).squeeze(1), evidence, positive)
+    log_p = given.gather(1, chosen[:, None]).squeeze(1)
+    return log_p.exp() * (log_p - evidence)
 
 
-def chosen_templates(
-    maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS, centre: str = "peak"
-) -> torch.Tensor:
+def chosen_templates(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
     """Draw the one template that is kept for each map.
 
     Parameters
     ----------
-    maps, positive, steepness, centre
+    maps, positive, steepness
         As in `strengths`.
 
     Returns
@@ -236,17 +206,15 @@ def chosen_templates(
     Tensor (n, filters, h, w)
         In units of tau: the template around the strongest position, or -1 everywhere.
     """
-    return templates(maps, steepness, centre).masked_fill_(~positive[:, :, None, None], -1)
+    return templates(maps, steepness).masked_fill_(~positive[:, :, None, None], -1)
 
 
-def practical_gradient(
-    maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS, centre: str = "peak"
-) -> torch.Tensor:
+def practical_gradient(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
     """The paper's gradient of each filter's loss at its maps: Z_T held constant, one template per map.
 
     Parameters
     ----------
-    maps, positive, steepness, centre
+    maps, positive, steepness
         As in `strengths`.
 
     Returns
@@ -255,8 +223,8 @@ def practical_gradient(
         What training would add to the gradient of the maps.
     """
     cells = maps[0, 0].numel()
-    pull = strengths(maps, positive, steepness, centre)[:, :, None, None]
-    return -(TAU / cells / (cells + 1)) * pull * chosen_templates(maps, positive, steepness, centre)
+    pull = strengths(maps, positive, steepness)[:, :, None, None]
+    return -(TAU / cells / (cells + 1)) * pull * chosen_templates(maps, positive, steepness)
 
 
 class InterpretableLoss:
@@ -277,27 +245,21 @@ class InterpretableLoss:
     weight
         Mean length of the added gradient per map, if its template were 1 or -1 in every cell; beside the gradient of
         the clip's own cross-entropy.
-    form : {"paper", "released"}
-        See `FORMS`.
 
     Raises
     ------
     RepriseError
-        The network has no such mask layer, or there is no such form.
+        The network has no such mask layer.
     """
 
-    def __init__(
-        self, network: nn.Sequential, stage: str = "mask3", weight: float = WEIGHT, form: str = "paper"
-    ) -> None:
-        if form not in FORMS:
-            raise RepriseError(f"the interpretable loss has the forms {' and '.join(FORMS)}, not {form!r}")
+    def __init__(self, network: nn.Sequential, stage: str = "mask3", weight: float = WEIGHT) -> None:
         stages = chain(network)
         names = [name for name, _ in stages]
         if stage not in names or not isinstance(mask := dict(stages)[stage], Mask):
             raise RepriseError(f"the network has no mask layer {stage!r}; its stages are {', '.join(names)}")
         below = [module for _, module in stages[: names.index(stage)] if isinstance(module, nn.Conv2d)]
         above = [module for _, module in stages if isinstance(module, nn.Linear)]
-        self.network, self.mask, self.weight, self.form = network, mask, weight, form
+        self.network, self.mask, self.weight = network, mask, weight
         self._maps: torch.Tensor | None = None
         mask.register_buffer("activity", torch.full((above[-1].out_features, below[-1].out_channels), -1.0))
         mask.register_forward_pre_hook(self._keep)
@@ -336,10 +298,10 @@ class InterpretableLoss:
         still = maps.detach().float()
         self._observe(still, labels)
         positive = labels[:, categories(self.mask)] > 0
-        pull = strengths(still, positive, self.mask.steepness, self.mask.centre, self.form)
+        pull = strengths(still, positive, self.mask.steepness)
         pull = pull / pull.abs().mean(dim=0).clamp_min(torch.finfo(pull.dtype).tiny)
         pull = pull * self.weight / math.sqrt(still[0, 0].numel())
-        direction = chosen_templates(still, positive, self.mask.steepness, self.mask.centre)
+        direction = chosen_templates(still, positive, self.mask.steepness)
         term = (maps * direction.mul_(-pull[:, :, None, None])).sum()
         return term - term.detach()
 

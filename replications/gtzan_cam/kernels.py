@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.report import estimates, ties
+from harness.report.resampling import units_of
 from harness.report.writers import UNDEFINED, Column, Table
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
@@ -160,7 +161,7 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     records
         Any of the study's, of one corpus and profile; those under the write-up's condition count.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -172,10 +173,12 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     of_arms = {arm.name: estimates.select(records, arm.name, first) for arm in arms}
     every = [r for some in of_arms.values() for r in some]
     tied = ties.ties(study, every, [metric], arms="shapes", replicates=replicates, level=level)
+    unit, units = units_of(study, every)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     rows = []
     for arm in arms:
         some = of_arms[arm.name]
-        found = estimates.estimate(some, "test", [metric], replicates=replicates, level=level)[metric]
+        found = estimates.estimate(some, "test", [metric], **drawn)[metric]
         values = [r.data["metrics"]["test"][metric] for r in some]
         training = [training_accuracy(r) for r in some]
         row = {
@@ -198,9 +201,7 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
         }
         row["spread_title"] = f"{UNDEFINED if row['sd'] is None else format(row['sd'], '.3f')} ({len(some)})"
         if arm != arms[0]:
-            gains, _ = estimates.difference(
-                some, of_arms[arms[0].name], "test", [metric], replicates=replicates, level=level
-            )
+            gains, _ = estimates.difference(some, of_arms[arms[0].name], "test", [metric], **drawn)
             row |= {"gain": gains[metric].value, "gain_low": gains[metric].low, "gain_high": gains[metric].high}
         rows.append(row)
     origin = estimates.provenance(study, every, "test")
@@ -210,10 +211,10 @@ def kernel_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     return Table(
         name="kernels",
         title="Is accuracy “extremely sensitive to filter size”? Kernels of the base net",
-        caption=f"{origin.sentence()} {verdict} Kernels: bands x frames, in all three layers. Segments; in brackets "
-        f"the {level:.0%} basic bootstrap interval over tracks ({replicates:,} replicates). Difference: to the first "
-        f"shape on the same segments. {tied.caption} *: best shape; °: not above chance, or an interval that holds "
-        "zero.",
+        caption=f"{origin.sentence()} {verdict} Kernels: bands x frames, in all three layers. Segments; mean "
+        f"over the seeds, in brackets the {estimates.interval_in_words(every, unit, replicates, level)}. Difference: "
+        f"to the first shape, seed by seed and on the same segments. {tied.caption} *: best shape; °: not above "
+        "chance, or an interval that holds zero.",
         notes=f"Condition: {study.condition(first).title}. The write-up names neither the sizes it tried nor their "
         "accuracies.",
         frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),

@@ -21,11 +21,14 @@ from harness.corpora.segments import SEPARATOR, clips_of
 from harness.explain import activations, as_mask, class_maps, deconvolve, enlarge
 from harness.features import FrontEnd
 from harness.parallel import parallel_map
-from replications.gtzan_cam.nets import Net, pictures_of
+from harness.report.resampling import compare_by_seed
+from replications.gtzan_cam.nets import Net, pictures_of, untrained
 from replications.gtzan_cam.steadiness import RANDOM
 
 #: Tracks of a trial whose stems are rendered.
-TRACKS = 40
+TRACKS = 30
+#: With fewer tracks an interval says nothing.
+LEAST_TRACKS = 8
 #: Genre and part of the write-up's example.
 EXAMPLE = ("country", "drums")
 EVEN = "an even map"
@@ -47,7 +50,7 @@ def share_scores(nets: Sequence[Net], corpus: Corpus, *, jobs: int | None = None
     -------
     DataFrame
         One row per map: ``measure``, ``arm``, ``seed``, ``track``, ``genre``, ``part``, ``share``, and ``even`` and
-        ``random``, those of an even map and of the net with random weights.
+        ``random``, those of an even map and of the net before it was trained.
     """
     wanted = [(net, *choose_segments(net, corpus)) for net in nets]
     classes = corpus.classes
@@ -59,7 +62,7 @@ def share_scores(nets: Sequence[Net], corpus: Corpus, *, jobs: int | None = None
             track, _, number = key.rpartition(SEPARATOR)
             if net.averages:
                 tasks.append((key, genre, pocket.marking_part(corpus.root, track)))
-            elif genre == classes.index(EXAMPLE[0]) and EXAMPLE[1] in pocket.parts(corpus.root, track):
+            elif EXAMPLE[1] in pocket.parts(corpus.root, track):
                 tasks.append((key, genre, EXAMPLE[1]))
             else:
                 continue
@@ -76,7 +79,9 @@ def share_scores(nets: Sequence[Net], corpus: Corpus, *, jobs: int | None = None
 
 
 def choose_segments(net: Net, corpus: Corpus) -> tuple[list[str], list[int]]:
-    """Test segments whose stems are known: of sound tracks, as many of every genre.
+    """Segments that the net has not learnt and whose stems are known, of sound tracks.
+
+    Those of the validation part are among them, for the last epoch's weights are kept, so that nothing is chosen by it.
 
     Parameters
     ----------
@@ -88,19 +93,21 @@ def choose_segments(net: Net, corpus: Corpus) -> tuple[list[str], list[int]]:
     Returns
     -------
     keys : list of str
-        Of segments.
+        Of segments: of a net with class activation maps as many tracks of every genre, of another those of `EXAMPLE`.
     genres : list of int
         Their classes.
     """
-    p = net.record.predictions("test")
-    tracks, genres = clips_of(p.keys), p.labels.argmax(axis=1)
+    parts = [net.record.predictions(part) for part in ("test", "valid")]
+    keys = np.concatenate([p.keys for p in parts])
+    tracks, genres = clips_of(keys), np.concatenate([p.labels for p in parts]).argmax(axis=1)
     faulty = set(pocket.faults(corpus.root)["key"])
-    each = max(1, TRACKS // len(corpus.classes))
+    wanted = range(len(corpus.classes)) if net.averages else [corpus.classes.index(EXAMPLE[0])]
+    each = max(1, TRACKS // len(wanted))
     chosen = set()
-    for number in range(len(corpus.classes)):
+    for number in wanted:
         chosen |= set([t for t in dict.fromkeys(tracks[genres == number].tolist()) if t not in faulty][:each])
     rows = [row for row, track in enumerate(tracks) if track in chosen]
-    return p.keys[rows].tolist(), genres[rows].tolist()
+    return keys[rows].tolist(), genres[rows].tolist()
 
 
 def stem_masks(
@@ -134,7 +141,7 @@ def stem_masks(
     key_of = {(track, int(key.rpartition(SEPARATOR)[2])): key for track, key in zip(tracks, keys.tolist(), strict=True)}
     found = {}
     for task, masks in zip(
-        tasks, parallel_map(_masks_of_track, tasks, description="stems of the test tracks", jobs=jobs), strict=True
+        tasks, parallel_map(_masks_of_track, tasks, description="stems of tracks", jobs=jobs), strict=True
     ):
         _, track, _, part, numbers, _ = task
         found |= {(key_of[track, number], part): mask for number, mask in zip(numbers, masks, strict=True)}
@@ -162,11 +169,11 @@ def _shares_of(
     """Rows of `share_scores` of one net; tasks are keys, genres and parts."""
     pictures = pictures_of(net, [key for key, _, _ in tasks])
     genres = [genre for _, genre, _ in tasks]
-    blind = explain.randomised(net.network, net.record.seed)
+    blank = untrained(net)
     if net.averages:
-        measure, ours, theirs = "cam", *(_cams(n, pictures, genres) for n in (net.network, blind))
+        measure, ours, theirs = "cam", *(_cams(n, pictures, genres) for n in (net.network, blank))
     else:
-        measure, ours, theirs = "deconvolved", *(_deconvolved(n, pictures) for n in (net.network, blind))
+        measure, ours, theirs = "deconvolved", *(_deconvolved(n, pictures) for n in (net.network, blank))
     rows = []
     for (key, genre, part), heat, other in zip(tasks, ours, theirs, strict=True):
         mask = masks[key, part]
@@ -222,19 +229,19 @@ def share_rows(scores: pd.DataFrame, titles: Mapping[str, str]) -> list[dict[str
     Returns
     -------
     list of dict
-        Rows as `stability_rows` gives them.
+        Rows as `stability_rows` gives them; without an interval where there are fewer than `LEAST_TRACKS`.
     """
     rows = []
     kinds = {"cam": "CAM on the marking part", "deconvolved": f"{EXAMPLE[0]}, layer 2 on the {EXAMPLE[1]}"}
-    for (measure, arm), maps in scores.groupby(["measure", "arm"], sort=False) if len(scores) else []:
+    ordered = scores.sort_values("measure", kind="stable") if len(scores) else scores
+    for (measure, arm), maps in ordered.groupby(["measure", "arm"], sort=False) if len(scores) else []:
         for reference, title in (("even", EVEN), ("random", RANDOM)):
-            result = explain.compare(maps["share"].to_numpy(), maps[reference].to_numpy(), list(maps["track"]))
-            of_seeds = [
-                float((own["share"] - own[reference]).mean())
-                for _, own in maps.groupby("seed")
-                if own["share"].notna().any()
-            ]
-            low, high = result["interval"] or (None, None)
+            result = compare_by_seed(
+                maps["share"].to_numpy(), maps[reference].to_numpy(), list(maps["track"]), list(maps["seed"])
+            )
+            of_seeds = result["of_seeds"]
+            judged = result["interval"] is not None and result["clips"] >= LEAST_TRACKS
+            low, high = result["interval"] if judged else (None, None)
             rows.append(
                 {
                     "measure": f"share_{measure}",
@@ -249,8 +256,10 @@ def share_rows(scores: pd.DataFrame, titles: Mapping[str, str]) -> list[dict[str
                     "difference_high": high,
                     "of_seeds": " ".join(f"{gain:+.4f}" for gain in of_seeds),
                     "seeds_title": ", ".join(f"{gain:+.3f}" for gain in of_seeds).replace("-", "\u2212"),
+                    "seeds": len(of_seeds),
                     "maps": result["n"],
                     "tracks": result["clips"],
+                    "filters": None,
                 }
             )
     return rows

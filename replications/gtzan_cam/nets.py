@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 
 from harness import features
@@ -66,6 +67,24 @@ def restore_nets(study: Study, records: Sequence[Record]) -> list[Net]:
             blueprint, trial = networks.restore(record, study)
             found.append(Net(record, trial, blueprint.network, arm.title))
     return found
+
+
+def untrained(net: Net) -> nn.Sequential:
+    """The net as it was before it was trained: built as the study builds it, from the trial's seed.
+
+    Parameters
+    ----------
+    net
+        Any.
+
+    Returns
+    -------
+    nn.Sequential
+        In evaluation mode.
+    """
+    with torch.random.fork_rng():
+        blueprint, _ = networks.build(net.trial, load_corpus(net.trial))
+    return blueprint.network.eval()
 
 
 def pictures_of(net: Net, keys: Sequence[str]) -> np.ndarray:

@@ -1,50 +1,35 @@
-"""How steadily filters answer to one place: masked nets beside the base net, and that beside random weights.
+"""How steadily filters answer to one place: nets with masks beside those without, and these beside random weights.
 
 The masks of Zhang, Wu and Zhu (2018) are meant to make a filter answer to one thing. Where a filter of the third layer
 peaks is compared before the mask, which leaves every peak where it is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from harness.explain import activations, randomised
+from harness.corpora.segments import clips_of
+from harness.explain import activations
+from harness.explain.stability import Peaks, deviation, find_peaks, joined
+from harness.metrics.seeds import Replicates, joint
 from harness.metrics.uncertainty import interval
-from harness.models.masking import peaks
 from harness.report.resampling import Draws
-from replications.gtzan_cam.nets import Net, pictures_of
+from replications.gtzan_cam.nets import Net, pictures_of, untrained
 
 #: Stage at which filters are compared.
 STAGE = "relu3"
 #: Test segments of a trial that are looked at.
 SEGMENTS = 240
-#: What the base net is held against.
+#: What a net is called before it is trained.
 RANDOM = "random weights"
-
-
-@dataclass(frozen=True)
-class Peaks:
-    """Where each filter of a net peaks in some segments.
-
-    Parameters
-    ----------
-    frequency, time : np.ndarray [shape=(n, channels)]
-        Of the strongest cell, as shares of the map's height and width.
-    active : np.ndarray [shape=(n, channels), dtype=bool]
-        Whether the map is not zero.
-    """
-
-    frequency: np.ndarray
-    time: np.ndarray
-    active: np.ndarray
+#: What each net is held against: the masks against a net without them, their loss also against the masks alone.
+AGAINST = {"base": (RANDOM,), "masked": ("base",), "masked_loss": ("base", "masked")}
 
 
 def stability_rows(nets: Sequence[Net]) -> list[dict[str, Any]]:
-    """Deviation of filters' peaks: of masked nets against the base net, and of the base net against random weights.
+    """Deviation of filters' peaks, of each net against those of `AGAINST`.
 
     Parameters
     ----------
@@ -60,30 +45,30 @@ def stability_rows(nets: Sequence[Net]) -> list[dict[str, Any]]:
     for net in nets:
         if not net.averages:
             by_arm.setdefault(net.record.arm, {})[net.record.seed] = net
+    titles = {RANDOM: RANDOM} | {arm: next(iter(of_seeds.values())).title for arm, of_seeds in by_arm.items()}
     keys: dict[int, np.ndarray] = {}
     found: dict[tuple[str, int], Peaks] = {}
     for arm, of_seeds in by_arm.items():
         for seed, net in of_seeds.items():
             keys[seed], pictures = segments_to_test(net)
-            found[arm, seed] = find_peaks(net.network, pictures)
-            if arm == "base":
-                found[RANDOM, seed] = find_peaks(randomised(net.network, seed), pictures)
+            found[arm, seed] = peaks_of(net.network, pictures)
+            if RANDOM in AGAINST[arm]:
+                found[RANDOM, seed] = peaks_of(untrained(net), pictures)
     rows = []
     for arm, of_seeds in by_arm.items():
-        against = RANDOM if arm == "base" else "base"
-        pairs = [(seed, found[arm, seed], found[against, seed]) for seed in of_seeds if (against, seed) in found]
-        if not pairs:
-            continue
-        title = RANDOM if against == RANDOM else by_arm["base"][pairs[0][0]].title
-        for axis in ("frequency", "time"):
-            names = {
-                "measure": f"steadiness_{axis}",
-                "measure_title": f"peak's deviation in {axis}",
-                "arm": arm,
-                "net_title": next(iter(of_seeds.values())).title,
-                "against": title,
-            }
-            rows.append(names | compare_peaks(pairs, axis, keys))
+        for against in AGAINST[arm]:
+            pairs = [(seed, found[arm, seed], found[against, seed]) for seed in of_seeds if (against, seed) in found]
+            if not pairs:
+                continue
+            for axis in ("frequency", "time"):
+                names = {
+                    "measure": f"steadiness_{axis}",
+                    "measure_title": f"peak's deviation in {axis}",
+                    "arm": arm,
+                    "net_title": titles[arm],
+                    "against": titles[against],
+                }
+                rows.append(names | compare_peaks(pairs, axis, keys))
     return rows
 
 
@@ -107,7 +92,7 @@ def segments_to_test(net: Net) -> tuple[np.ndarray, np.ndarray]:
     return keys, pictures_of(net, keys)
 
 
-def find_peaks(network: nn.Sequential, pictures: np.ndarray, batch: int = 32) -> Peaks:
+def peaks_of(network: nn.Sequential, pictures: np.ndarray, batch: int = 32) -> Peaks:
     """Where each filter of the third layer peaks.
 
     Parameters
@@ -124,38 +109,8 @@ def find_peaks(network: nn.Sequential, pictures: np.ndarray, batch: int = 32) ->
     Peaks
         Of all segments.
     """
-    parts = []
-    for start in range(0, len(pictures), batch):
-        maps = torch.from_numpy(activations(network, pictures[start : start + batch], [STAGE])[STAGE])
-        rows, columns = peaks(maps)
-        parts.append((rows / maps.shape[2], columns / maps.shape[3], maps.amax(dim=(2, 3)) > 0))
-    return Peaks(*(torch.cat(part).numpy() for part in zip(*parts, strict=True)))
-
-
-def weighted_deviation(places: np.ndarray, active: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Deviation of `harness.explain.stability`, mean over the filters, where segments count several times.
-
-    Parameters
-    ----------
-    places : np.ndarray [shape=(n, channels)]
-        Of peaks.
-    active : np.ndarray [shape=(n, channels), dtype=bool]
-        Whether they count.
-    weights : np.ndarray [shape=(replicates, n)]
-        How often each segment is drawn.
-
-    Returns
-    -------
-    np.ndarray [shape=(replicates,)]
-        NaN where no filter is active twice.
-    """
-    weights, counted = weights.astype(float), active.astype(float)
-    n = weights @ counted
-    mean = (weights @ (places * counted)) / np.maximum(n, 1)
-    squares = (weights @ (np.square(places) * counted)) - n * np.square(mean)
-    spread = np.where(n > 1, np.sqrt(np.maximum(squares, 0) / np.maximum(n - 1, 1)), np.nan)
-    known = ~np.isnan(spread)
-    return np.where(known.any(axis=1), np.nansum(spread, axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
+    starts = range(0, len(pictures), batch)
+    return joined([find_peaks(activations(network, pictures[s : s + batch], [STAGE])[STAGE]) for s in starts])
 
 
 def compare_peaks(
@@ -177,30 +132,36 @@ def compare_peaks(
     keys
         Of the segments, by seed.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
     dict
-        Means over the seeds, their difference with its interval, and the seeds' differences.
+        Means over the seeds, their difference with its interval, and the seeds' differences; how many seeds, tracks
+        and live filters it rests on.
     """
     draws = Draws([[keys[seed] for seed, _, _ in pairs]], replicates)
     values, drawn = [], []
     for seed, ours, theirs in pairs:
         sides = [(getattr(p, axis), p.active) for p in (ours, theirs)]
-        values.append([float(weighted_deviation(*side, np.ones((1, len(keys[seed]))))[0]) for side in sides])
+        values.append([float(deviation(*side)[0]) for side in sides])
         blocks = [
-            weighted_deviation(*sides[0], weights) - weighted_deviation(*sides[1], weights)
-            for weights in draws.weights(keys[seed])
+            deviation(*sides[0], weights) - deviation(*sides[1], weights) for weights in draws.weights(keys[seed])
         ]
         drawn.append(np.concatenate(blocks))
-    return _row(values, np.mean(drawn, axis=0), level)
+    live = np.mean([[side.live for side in sides] for _, *sides in pairs], axis=0)
+    return _row(values, np.array(drawn), level) | {
+        "seeds": len(pairs),
+        "tracks": len(np.unique(clips_of(np.concatenate([keys[seed] for seed, _, _ in pairs])))),
+        "filters": " / ".join(f"{count:.0f}" for count in live),
+    }
 
 
 def _row(values: Sequence[Sequence[float]], drawn: np.ndarray, level: float) -> dict[str, Any]:
-    """What a row says of value and reference of each seed, and of resampled differences."""
+    """What a row says of value and reference of each seed, and of resampled differences, (seeds, replicates)."""
     value, reference = np.mean(values, axis=0)
-    ends = interval(float(value - reference), drawn, level, bounds=(-1, 1)) or (None, None)
+    gain = Replicates(np.array([a - b for a, b in values]), drawn)
+    ends = interval(gain.score, joint(gain), level, bounds=(-1, 1)) or (None, None)
     return {
         "value": value,
         "reference": reference,

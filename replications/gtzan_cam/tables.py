@@ -1,15 +1,17 @@
 """The write-up's result line beside ours, and what a random split of segments leaks.
 
-Segments of one track are not independent of each other: every interval here is over tracks, each drawn with all its
-segments.
+Segments of one track are not independent of each other: every interval here is over seeds and tracks together, each
+track drawn with all its segments.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.report import estimates, ties
+from harness.report.resampling import units_of
 from harness.report.writers import MINUS, UNDEFINED, Column, Table
 from harness.studies.records import Record
 from harness.studies.study import Study
@@ -64,7 +66,7 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     records
         Any of the study's, of one corpus and profile.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -76,6 +78,7 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     arms = result_arms(study, records)
     shown = in_order(study, records, arms)
     tied = {part: _Tied(study, shown, part, replicates, level) for part in PARTS if part != "train"}
+    unit, units = units_of(study, records)
     rows = []
     for arm in arms:
         of_arm = {name: estimates.select(records, arm.name, name) for name in conditions}
@@ -92,7 +95,7 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
             for name, some in of_arm.items():
                 row |= dict.fromkeys((f"ours_{name}", f"ours_{name}_low", f"ours_{name}_high", f"sd_{name}"))
                 if some:
-                    found = _scores(some, part, metric, f"ours_{name}", replicates, level)
+                    found = _scores(some, part, metric, f"ours_{name}", units=units, replicates=replicates, level=level)
                     chances.append(found.pop("chance"))
                     row |= {f"sd_{name}": found.pop("sd"), **found}
             base_sd, seeds = row[f"sd_{conditions[0]}"], len(of_arm[conditions[0]])
@@ -105,11 +108,12 @@ def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1
     return Table(
         name="results",
         title="The write-up's result line beside ours: accuracy on segments",
-        caption=f"{origin.sentence()} Mean over the seeds; in brackets the {level:.0%} basic bootstrap interval over "
-        f"tracks, each drawn with all its segments ({replicates:,} replicates). SD: standard deviation over the seeds "
-        f"(their number), {titles[conditions[0]]}. Training accuracy: mean over the epochs, of the batches as they "
-        "came. The write-up's validation and test accuracies are whole numbers of 960ths, so that it counted segments. "
-        "*: best of its part and column; °: not above chance, to name the most frequent genre every time."
+        caption=f"{origin.sentence()} Mean over the seeds; in brackets the "
+        f"{estimates.interval_in_words(shown, unit, replicates, level)}, a track with all its segments. SD: standard "
+        f"deviation over the seeds (their number), {titles[conditions[0]]}. Training accuracy: mean over the epochs, "
+        "of the batches as they came. The write-up's validation and test accuracies are whole numbers of 960ths, so "
+        "that it counted segments. *: best of its part and column; °: not above chance, to name the most frequent "
+        "genre every time."
         f"{tied['test'].caption}",
         notes=" ".join(f"“{titles[name]}”: {study.condition(name).note}" for name in conditions),
         frame=pd.DataFrame(rows).astype(dict.fromkeys(scores, float)),
@@ -137,7 +141,7 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
     records
         Of trials as released.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -148,6 +152,7 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
     printed = {(p["arm"], p["split"]): p["value"] for p in study.published if p["metric"] == metric}
     of_condition = [r for r in records if r.condition == condition.name]
     tied = {part: _Tied(study, of_condition, part, replicates, level) for part in PARTS if part != "train"}
+    unit, units = units_of(study, records)
     rows = []
     for arm in study.arms:
         some = estimates.select(records, arm.name, condition.name)
@@ -159,7 +164,7 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
                 "part_title": part_title,
                 "metric": metric,
                 "published": printed.get((arm.name.removeprefix("released_"), part)),
-                **_scores(some, part, metric, "ours", replicates, level),
+                **_scores(some, part, metric, "ours", units=units, replicates=replicates, level=level),
             }
             row["spread_title"] = f"{UNDEFINED if row['sd'] is None else format(row['sd'], '.3f')} ({len(some)})"
             rows.append(row | (tied[part].columns(arm.name) if part in tied else {}))
@@ -168,8 +173,8 @@ def released_table(study: Study, records: Sequence[Record], *, replicates: int =
     return Table(
         name="results_released",
         title="The nets as the authors' code has them",
-        caption=f"{origin.sentence()} Accuracy on segments, mean over the seeds; in brackets the {level:.0%} basic "
-        f"bootstrap interval over tracks ({replicates:,} replicates). *: best of its part; °: not above chance."
+        caption=f"{origin.sentence()} Accuracy on segments, mean over the seeds; in brackets the "
+        f"{estimates.interval_in_words(records, unit, replicates, level)}. *: best of its part; °: not above chance."
         f"{tied['test'].caption}",
         notes=f"“{condition.title}”: {condition.note}",
         frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
@@ -221,16 +226,14 @@ class _Tied:
         }
 
 
-def _scores(
-    records: Sequence[Record], part: str, metric: str, name: str, replicates: int, level: float
-) -> dict[str, float | None]:
+def _scores(records: Sequence[Record], part: str, metric: str, name: str, **drawn: Any) -> dict[str, float | None]:
     """Mean over the seeds with its interval, deviation over the seeds, chance; training accuracy has the first two."""
     if part == "train":
         values = [training_accuracy(r) for r in records]
         mean = None if None in values else float(np.mean(values))
         return {name: mean, f"{name}_low": None, f"{name}_high": None, "sd": deviation(values), "chance": None}
     values = [r.data["metrics"][part][metric] for r in records]
-    found = estimates.estimate(records, part, [metric], replicates=replicates, level=level)[metric]
+    found = estimates.estimate(records, part, [metric], **drawn)[metric]
     ends = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return {**ends, "sd": deviation(values), "chance": found.chance}
 
@@ -245,7 +248,7 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
     records
         Any of the study's, of one corpus and profile.
     replicates, level
-        Of the bootstrap over tracks.
+        Of the bootstrap over seeds and tracks together.
 
     Returns
     -------
@@ -257,6 +260,8 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
     against = [name for name in conditions[1:] if conditions[0] == study.conditions[0].name]
     rows, arms = [], result_arms(study, records)
     shown = in_order(study, records, arms)
+    unit, units = units_of(study, records)
+    drawn = {"units": units, "replicates": replicates, "level": level}
     scored = {"segments": list, "tracks": of_tracks}
     tied = {unit: _Tied(study, convert(shown), "test", replicates, level) for unit, convert in scored.items()}
     for arm in arms:
@@ -267,14 +272,12 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
             for name, some in of_arm.items():
                 row |= dict.fromkeys((f"ours_{name}", f"ours_{name}_low", f"ours_{name}_high"))
                 if some:
-                    found = estimates.estimate(some, "test", [metric], replicates=replicates, level=level)[metric]
+                    found = estimates.estimate(some, "test", [metric], **drawn)[metric]
                     row |= {f"ours_{name}": found.value, f"ours_{name}_low": found.low, f"ours_{name}_high": found.high}
                     chances.append(found.chance)
             row["chance"] = max(chances)
             for name in against:
-                gains, _ = estimates.difference(
-                    of_arm[conditions[0]], of_arm[name], "test", [metric], replicates=replicates, level=level
-                )
+                gains, _ = estimates.difference(of_arm[conditions[0]], of_arm[name], "test", [metric], **drawn)
                 gain = gains[metric]
                 row |= {f"leak_{name}": gain.value, f"leak_{name}_low": gain.low, f"leak_{name}_high": gain.high}
             rows.append(row | tied[unit].columns(arm.name))
@@ -284,17 +287,19 @@ def protocol_table(study: Study, records: Sequence[Record], *, replicates: int =
     titles = {name: study.condition(name).title for name in conditions}
     per_track = ", ".join(f"{titles[name]} {segments_per_track(shown, name):.1f}" for name in conditions)
     caption = (
-        f"{origin.sentence()} Mean over the seeds; in brackets the {level:.0%} basic bootstrap interval over tracks "
-        f"({replicates:,} replicates). Tracks: mean of the probabilities of their segments in the test part, which are "
-        f"on average: {per_track}. *: best arm of its unit and column; °: not above chance, or an interval that holds "
-        f"zero.{tied['segments'].caption}"
+        f"{origin.sentence()} Mean over the seeds; in brackets the "
+        f"{estimates.interval_in_words(shown, unit, replicates, level)}. Tracks: mean of the probabilities of their "
+        f"segments in the test part, which are on average: {per_track}. *: best arm of its unit and column; °: not "
+        f"above chance, or an interval that holds zero.{tied['segments'].caption}"
     )
     if against:
         known = ", ".join(f"{titles[name]} {shared_groups(shown, name):.0%}" for name in conditions)
         caption += (
             f" Leak: accuracy under “{titles[conditions[0]]}” minus that under the other, seed by seed; the test parts "
             "differ, so that only a track in both counts alike on both sides of a replicate, and all others are drawn "
-            "independently. Test segments of an artist, or where none is known of a track, that is trained on, too: "
+            "independently. Not all of it is one: segments drawn one by one are of nearly all tracks, so that as many "
+            "of them are more different music to learn from. "
+            "Test segments of an artist, or where none is known of a track, that is trained on, too: "
             f"{known}."
         )
     return Table(

@@ -1,7 +1,7 @@
 """What the study's records are asked for: arms and conditions that are there, scores of whole tracks, and leaks.
 
-Segments of one track are not independent of each other: every interval is over tracks, each drawn with all its
-segments.
+Segments of one track are not independent of each other: every interval is over seeds and tracks together, each track
+drawn with all its segments.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,6 @@ KERNEL_NETWORK = "base"
 HEADLINE = ("track", "filtered", "paper")
 #: Filters of the first layer that the write-up shows (study 002, Results), counted from 1 as there.
 SHOWN_FILTERS = (1, 8, 16, 32)
-#: What is said of shared tables and figures, whose intervals are over clips.
-CLIPS_ARE_TRACKS = "Clips are tracks here, each drawn with all its segments."
 
 
 @dataclass(frozen=True)
