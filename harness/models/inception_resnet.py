@@ -10,8 +10,6 @@ from torch import nn
 from harness.errors import RepriseError
 from harness.models.vggish import glorot_
 
-#: Height and width of the pictures study 004 made (section 6).
-PICTURE = 150
 #: Kernels of the base's last convolution, and the height and width of what it gives for such a picture.
 KERNELS, CELLS = 1536, 3
 #: Lowest and highest value of a colour channel: bytes divided by 255, or what the published weights were trained on.
