@@ -122,9 +122,23 @@ def _weights_status(name: str) -> str:
 @data_app.command("status")
 def data_status(name: Annotated[str, typer.Argument(help="A corpus or a network.")]) -> None:
     """Say what of a corpus, or of a network's published weights, is here and how to get the rest."""
+    print(_weights_status(name) if _is_network(name) else _corpus_status(name))
+
+
+def _is_network(name: str) -> bool:
+    """Whether a name is that of a network with published weights, and not of a corpus."""
+    from harness.corpora import registry
     from harness.models import weights as model_weights
 
-    print(_weights_status(name) if name in model_weights.PUBLISHED else _corpus_status(name))
+    if name in model_weights.PUBLISHED:
+        return True
+    try:
+        registry.find(name)
+    except RepriseError as error:
+        raise RepriseError(
+            f"{error}; networks with published weights are {', '.join(model_weights.PUBLISHED)}"
+        ) from None
+    return False
 
 
 @data_app.command("fetch")
@@ -133,7 +147,7 @@ def data_fetch(name: Annotated[str, typer.Argument(help="A published corpus, or 
     from harness.corpora import download
     from harness.models import weights as model_weights
 
-    if name in model_weights.PUBLISHED:
+    if _is_network(name):
         published = model_weights.PUBLISHED[name]
         print(f"{published.title}\n  from {published.url}\n  to {published.path}")
         print(f"  {published.megabytes} MB, {published.licence}; SHA-256 starts {published.hash_prefix}")
@@ -151,7 +165,7 @@ def data_make(
     """Render a pocket corpus now rather than on first use."""
     from harness import corpora
 
-    if not name.startswith("pocket-"):
+    if _is_network(name) or not name.startswith("pocket-"):
         raise RepriseError(f"{name} is not rendered but fetched: `reprise data fetch {name}`")
     corpus = corpora.load(_sized(name, size), jobs=jobs)
     print(f"{corpus.name}: {len(corpus.clips)} clips in {corpus.root}")
@@ -238,7 +252,10 @@ def run(
     jobs: JobsOption = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="published, random, or FILE; NAME=FILE where a study has several networks."),
+        typer.Option(
+            help="published, random, or FILE; NAME=FILE where a study has several networks. In attention-embeddings "
+            "also vggish=pretrained (on its AudioSet) and words=seeded (unit vectors that know no words)."
+        ),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out clips whose audio cannot be used.")] = False,
     runs: RunsOption = Path("runs"),
@@ -257,6 +274,8 @@ def run(
     if weights:
         base = chosen.conditions[0].name
         defaults = chosen.resolve(profile, base)["weights"]
+        if isinstance(defaults, Mapping) and weights in (["published"], ["random"]):
+            weights = [f"{network}={weights[0]}" for network in defaults]
         if not isinstance(defaults, Mapping):  # one source for all networks
             defaults = {a.network: chosen.resolve(profile, base, network=a.network)["weights"] for a in chosen.arms}
         changes["weights"] = _weights(weights, defaults)
@@ -284,6 +303,8 @@ def _weights(given: list[str], defaults: Mapping[str, str]) -> str | dict[str, s
     """``--weights`` as the protocol holds it: one source for all networks, or one for each."""
     if given in (["published"], ["random"]):
         return given[0]
+    from harness.models import weights as model_weights
+
     sources = dict(defaults)
     for item in given:
         network, equals, file = item.partition("=")
@@ -294,7 +315,9 @@ def _weights(given: list[str], defaults: Mapping[str, str]) -> str | dict[str, s
                 f"--weights {item}: say for which network, as in --weights {next(iter(sources))}=FILE "
                 f"(this study has {', '.join(sources)})"
             )
-        sources[network] = file if file in WORDS_FOR_WEIGHTS else str(Path(file).absolute())
+        if file not in WORDS_FOR_WEIGHTS:
+            file = str(model_weights.locate(network, str(Path(file).absolute())))
+        sources[network] = file
     return sources
 
 
@@ -322,7 +345,7 @@ def report(
     """Write tables, verdicts, plots and galleries from the records, or from those kept with them; never trains."""
     from harness.report import summary
     from harness.report.build import build as build_report
-    from harness.report.stale import stale
+    from harness.report.stale import from_networks, stale
 
     if check:
         if study:
@@ -330,8 +353,14 @@ def report(
         for line in (found := stale(out, jobs=jobs)):
             print(line)
         if found:
-            raise RepriseError(f"{len(found)} places in {out} are not what the records give; run `reprise report`")
-        print(f"{out}: every table and page is what the kept records give")
+            raise RepriseError(
+                f"{len(found)} places in {out} are not what the records give; `reprise report` writes again what they "
+                "give, `reprise run` what takes the networks"
+            )
+        by_sum = from_networks(out)
+        known = f"; made from networks, by checksum only: {', '.join(by_sum)}" if by_sum else ""
+        print(f"{out}: every table and page is what the kept records give{known}")
+        print("Pictures, galleries and players are not checked.")
         return
     found = False
     for name in study or studies.names():
@@ -415,7 +444,7 @@ def regression(
             summary.write(out)
         elif wrong:
             raise RepriseError(
-                f"{len(wrong)} of {len(found)} arms are not as kept (see the table); mend what did it, "
+                f"{len(wrong)} of {len(found)} rows are not as kept (see the table); mend what did it, "
                 "or keep what came out with --accept REASON"
             )
 

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from corpora_trees import make_tree
 from gtzan_trees import write_track
 from trials import CLIPS, POCKET, Played, reprise
 
+import replications
 from harness import cli, corpora
-from harness.studies import records
+from harness.studies import executor, networks, records
 
 #: Fewest arguments of a run that trains one arm.
 ONE_ARM = ("--arm", "resnet_fc", "--condition", "paper")
@@ -42,6 +44,7 @@ def fails(*arguments: str | Path) -> str:
             [
                 *("--corpus", "--size", "--profile", "--arm", "--condition", "--seeds", "--device", "--bf16"),
                 *("--jobs", "--weights", "--skip-bad", "--runs", "--out", "--no-report"),
+                *("vggish=pretrained", "words=seeded"),
             ],
         ),
         (["report", "--help"], ["--runs", "--out", "--check", "never trains"]),
@@ -124,8 +127,16 @@ def test_data_verify_names_every_file_that_is_not_as_published(pocket_home, tmp_
     [
         (
             ["data", "status", "openmic"],
-            r"there is no corpus 'openmic': choose .*openmic-2018, .*pocket-openmic, .*or pocket-",
+            r"there is no corpus 'openmic': choose .*openmic-2018, .*pocket-openmic, .*or any pocket name with -N",
         ),
+        (
+            ["data", "status", "nope"],
+            r"there is no corpus 'nope': choose .*any pocket name with -N for a corpus of N clips; networks with "
+            r"published weights are resnet50, vggish, inception_resnet_v2$",
+        ),
+        (["data", "fetch", "resnet"], r"there is no corpus 'resnet': choose .*networks with published weights are res"),
+        (["data", "make", "nope"], r"there is no corpus 'nope': choose .*any pocket name with -N"),
+        (["data", "make", "resnet50"], r"resnet50 is not rendered but fetched: `reprise data fetch resnet50`"),
         (["data", "fetch", "pocket-openmic"], r"pocket-openmic is not downloaded but rendered: run `reprise data make"),
         (
             ["data", "make", "openmic-2018"],
@@ -164,6 +175,20 @@ def test_data_verify_names_every_file_that_is_not_as_published(pocket_home, tmp_
             r"--weights resnet=file.pth: say for which network",
         ),
         (["run", "openmic-transfer", "--weights", "vggish"], r"--weights vggish: say for which network"),
+        (
+            ["run", "openmic-transfer", "--weights", "resnet50=/nowhere/w.pt"],
+            r"there is no weights file /nowhere/w\.pt; check the path given with --weights",
+        ),
+        (
+            ["run", "irmas-activations", "--corpus", "pocket-openmic"],
+            r"irmas_activations cannot be played on pocket-openmic: choose --corpus irmas or pocket-irmas, ",
+        ),
+        (["run", "single-notes", "--corpus", "pocket-gtzan"], r"single_notes cannot be played on .* tinysol or phil"),
+        (["run", "openmic-transfer", "--corpus", "pocket-gtzan", "--size", "60"], r"openmic_transfer cannot be played"),
+        (
+            ["run", "irmas-activations", "--weights", "published"],
+            r"nobody has published weights for han \(only for resnet50, vggish, inception_resnet_v2\); write weights",
+        ),
     ],
 )
 def test_a_users_mistake_ends_in_one_sentence(arguments, message, tmp_path):
@@ -173,6 +198,7 @@ def test_a_users_mistake_ends_in_one_sentence(arguments, message, tmp_path):
     assert re.match(message, said), said
     assert "\n" not in said
     assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "reprise-home" / "corpora").exists()  # nothing was rendered before it was said
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["run", "openmic-transfer", "--seeds", "0"], ["play"], ["run", "--x"]])
@@ -235,13 +261,15 @@ def test_weights_files_that_cannot_be_used_are_said(published_tree, tmp_path, co
     assert re.match(message, said), said
 
 
-def test_weights_of_one_network_leave_the_other_as_the_profile_says(pocket, tmp_path):
+def test_weights_of_one_network_leave_the_other_as_the_profile_says(pocket, tmp_path, monkeypatch):
     said = fails("run", "openmic-transfer", "--corpus", POCKET, "--arm", "resnet_fc", "--weights", "resnet50=no=file",
                  "--runs", tmp_path)  # fmt: skip
     assert re.match(r"there is no weights file \S+/no=file; ", said)
     given = cli._weights(["vggish=published"], {"resnet50": "random", "vggish": "random"})
     assert given == {"resnet50": "random", "vggish": "published"}
-    assert cli._weights(["a=b.pth"], {"only": "published"}) == {"only": str(Path("a=b.pth").absolute())}
+    monkeypatch.chdir(tmp_path)
+    Path("a=b.pth").touch()
+    assert cli._weights(["a=b.pth"], {"only": "published"}) == {"only": str(tmp_path / "a=b.pth")}
 
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch):
@@ -262,6 +290,126 @@ def test_report_without_records(tmp_path):
     assert said == (
         f"there are no finished trials under {runs}, and none kept under {out}; make some with `reprise run STUDY`"
     )
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_a_check_of_nothing_is_no_success(tmp_path, make):
+    out = tmp_path / "results"
+    if make:
+        (out / "openmic_transfer").mkdir(parents=True)
+    assert fails("report", "--check", "--out", out) == f"nothing is kept under {out}; `reprise run STUDY` keeps it"
+
+
+def test_a_check_without_room_for_a_copy_is_said(tmp_path, monkeypatch):
+    page = tmp_path / "results" / "openmic_transfer" / "pocket-openmic-pocket" / "README.md"
+    page.parent.mkdir(parents=True)
+    page.touch()
+
+    def full(*paths: str, **rest: object) -> None:
+        raise shutil.Error([(*paths, "[Errno 28] No space left on device")])
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    said = fails("report", "--check", "--out", tmp_path / "results")
+    assert re.fullmatch(r"\S+/results cannot be copied to \S+, .*; set TMPDIR to a folder that has more", said)
+
+
+def test_a_kept_record_that_is_damaged_is_said_with_its_way_out(tmp_path):
+    path = tmp_path / "openmic_transfer" / "pocket-openmic-pocket" / "records" / "resnet_fc" / "seed-0" / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    said = f"{path} is damaged (it lacks format); restore it from git, or from where you have the results from"
+    assert fails("figures", "openmic-transfer", "--results", tmp_path, "--out", tmp_path / "figures") == said
+    assert fails("regression", "openmic-transfer", "--out", tmp_path) == said
+    assert fails("report", "--check", "--out", tmp_path) == said
+
+
+#: As CONTRIBUTING.md says: what a study of one arm needs, and nothing else.
+NEW_STUDY = {
+    "__init__.py": "",
+    "README.md": "# One arm",
+    "study.toml": """
+[paper]
+title = "One arm"
+year = 2024
+summary = "Does it hear anything?"
+[protocol]
+corpus = "openmic-2018"
+split = "random-80-15-5"
+weights = "random"
+batch_size = 16
+epochs = 1
+[scores]
+main = "map_masked"
+history = ["map_masked"]
+[profile.pocket]
+corpus = "pocket-openmic"
+[condition.paper]
+title = "as published"
+note = "As in the paper."
+[[arm]]
+name = "linear"
+title = "Linear layer"
+network = "vggish"
+trainable = ["head"]
+parameters = 2_580
+""",
+    "study.py": """
+from functools import partial
+
+import torch
+
+from harness import features
+from harness.models import vggish
+from harness.report.standard import figures, tables
+from harness.studies.networks import Blueprint, expected, play, prepare
+from harness.training import masked_bce
+
+
+def build(arm, corpus, protocol):
+    front_end = features.front_end("vggish", time_pool=10)
+    return Blueprint(
+        network=vggish(len(corpus.classes), patches=front_end.shape(corpus.seconds)[0]),
+        front_end=front_end,
+        optimizer=lambda network: torch.optim.Adam([p for p in network.parameters() if p.requires_grad]),
+        scheduler=None,
+        loss=partial(masked_bce, missing="masked"),
+    )
+
+
+def explain(study, records, folder, *, jobs=None):
+    return []
+""",
+}
+
+
+def test_a_study_is_one_folder(pocket, tmp_path, monkeypatch):
+    folder = tmp_path / "replications" / "one_arm"
+    folder.mkdir(parents=True)
+    for name, text in NEW_STUDY.items():
+        (folder / name).write_text(text)
+    monkeypatch.setattr(replications, "__path__", [*replications.__path__, str(folder.parent)])
+    for module in (executor, networks):  # other processes do not look for studies here
+        monkeypatch.setattr(module, "in_workers", lambda task, items, jobs, show: [task(i, show) for i in items])
+    runs, out = tmp_path / "runs", tmp_path / "results"
+    try:
+        for arguments in (
+            ("run", "one-arm", "--corpus", pocket, "--runs", runs, "--out", out),
+            ("traps", "one-arm", "--runs", runs, "--out", out),
+            ("report", "one-arm", "--runs", tmp_path / "nowhere", "--out", out),
+            ("figures", "one-arm", "--results", out, "--out", tmp_path / "figures"),
+        ):
+            result = reprise(*arguments)
+            assert result.exit_code == 0, result.output
+    finally:
+        for name in [n for n in sys.modules if n.startswith("replications.one_arm")]:
+            del sys.modules[name]
+    place = Path("one_arm") / f"{pocket}-pocket"
+    (record,) = records.find_records(runs)
+    assert record.history()["map_masked"].dtype == float
+    assert (out / place / "training_curves.png").exists()
+    assert (out / place / "traps" / "traps.csv").exists()
+    assert f"[one\\_arm/{pocket}-pocket]({place}/README.md)" in (out / "README.md").read_text(encoding="utf-8")
+    assert list((tmp_path / "figures" / place).rglob("*.pdf"))
 
 
 def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
@@ -355,7 +503,10 @@ def test_verify_finds_every_trial_sound_until_a_byte_changes(played: Played, tmp
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert fails("verify", copy) == f"{path} was changed after the record was written; run the trial again"
+    assert (
+        fails("verify", copy)
+        == f"{path} was changed after the record was written; remove the trial's folder and run it again"
+    )
 
 
 def test_a_run_with_another_protocol_in_the_same_folder_is_refused(played: Played, pocket):

@@ -15,8 +15,9 @@ def test_names():
     "name", ["openmic", "openmic-2018-200", "pocket-openmic-0", "pocket-openmic-x", "pocket-gone-9"]
 )
 def test_unknown_name(name):
-    with pytest.raises(RepriseError, match=f"no corpus '{name}': choose .*openmic-2018, .*pocket-openmic-N") as caught:
+    with pytest.raises(RepriseError, match=f"no corpus '{name}': choose .*openmic-2018, .*pocket-openmic, ") as caught:
         corpora.load(name)
+    assert str(caught.value).count("-N") == 1
     assert "\n" not in str(caught.value)
 
 
@@ -75,6 +76,15 @@ def test_every_entry_is_complete():
                 assert archive.md5 is None or len(archive.md5) == 32
         else:
             assert name.startswith("pocket-") != bool(entry.obtain)
+
+
+def test_what_must_be_rendered_is_a_pocket_corpus_that_is_not_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPRISE_HOME", str(tmp_path))
+    assert registry.to_render("openmic-2018") == 0
+    assert registry.to_render("pocket-openmic-60") == 60
+    root = registry.find("pocket-openmic-60")[0].folder(None, 60)
+    make_tree(root)
+    assert registry.to_render("pocket-openmic-60") == 0
 
 
 def test_only_a_published_corpus_can_be_absent(tmp_path, monkeypatch):

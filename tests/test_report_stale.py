@@ -150,8 +150,8 @@ def test_a_page_without_records_cannot_be_checked(results: Path) -> None:
 
 def test_a_changed_record_is_an_error(results: Path) -> None:
     path = next(results.rglob("record.json"))
-    path.write_text(path.read_text().replace('"seed"', '"seeds"', 1))
-    with pytest.raises(RepriseError, match="was changed after it was written"):
+    path.write_text(path.read_text().replace('"epochs"', '"epoch"', 1))
+    with pytest.raises(RepriseError, match=rf"^{path} was changed after it was written; restore it from git"):
         stale.stale(results)
 
 

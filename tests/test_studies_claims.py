@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,12 +32,12 @@ def test_every_claim_says_where_it_stands_and_no_two_say_the_same(each: Study) -
     assert all(c.where and c.text for c in found)
     said = [(c.table, c.text, c.metric) for c in found]
     assert len(set(said)) == len(said)
-    assert {c.kind for c in found} == set(claims.KINDS)
+    assert {c.kind for c in found} <= set(claims.KINDS)
 
 
 def test_every_check_is_used(each: Study) -> None:
     """A function of checks.py that takes a study decides a claim."""
-    module = claims.checks(each)
+    module = claims.checks(each) or ModuleType("none")
     own = {name for name, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__ and callable(f)}
     used = {c.check for c in claims.claims(each) if c.kind == claims.TEXT}
     assert {name for name in own if not name.startswith("_")} - {"units"} == used

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 from trials import POCKET, Played, cheap_trials, reprise
 
+from harness import corpora
 from harness.errors import RepriseError
 from harness.studies import executor, records, study
 from harness.studies.trial import Trial
@@ -67,11 +69,60 @@ def test_a_plan_follows_the_users_changes(tmp_path):
         ({"conditions": ["mask"]}, "there is no condition of openmic_transfer named 'mask'; there are paper, "),
         ({"profile": "large"}, "openmic_transfer has no profile 'large'; choose one of paper, pocket"),
         ({"arms": ["vggish_fc"], "conditions": ["moving-statistics"]}, "nothing to run: the conditions chosen do not"),
+        ({"changes": {"corpus": "gone"}}, "there is no corpus 'gone': choose audioset, "),
+        (
+            {"changes": {"corpus": "pocket-gtzan-100"}},
+            "openmic_transfer cannot be played on pocket-gtzan-100: choose --corpus openmic-2018 or pocket-openmic",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_said(tmp_path, settings, message):
     with pytest.raises(RepriseError, match=message):
         executor.plan(study.load("openmic-transfer"), **{"profile": "pocket", "runs": tmp_path, **settings})
+
+
+def test_each_study_can_be_played_on_its_own_corpora(tmp_path):
+    for chosen in map(study.load, study.names()):
+        for profile in chosen.profiles:
+            assert executor.plan(chosen, profile=profile, runs=tmp_path)
+        for name in chosen.corpora:
+            assert executor.plan(chosen, profile="paper", runs=tmp_path, changes={"corpus": name})
+
+
+def test_a_claim_that_makes_no_sense_is_said_before_anything_runs(tmp_path):
+    chosen = study.load("openmic-transfer")
+    claim = {"kind": "order", "above": "resnet_fc", "below": "nobody", "metric": "map_masked", "text": "", "where": ""}
+    with pytest.raises(RepriseError, match="there is no arm of openmic_transfer named 'nobody'"):
+        executor.plan(replace(chosen, claims=(claim,)), profile="pocket", runs=tmp_path)
+    published = tuple({k: v for k, v in row.items() if k != "margin"} for row in chosen.published)
+    with pytest.raises(RepriseError, match="in table I needs a margin above 0; add it"):
+        executor.plan(replace(chosen, published=published), profile="pocket", runs=tmp_path)
+
+
+def test_weights_that_are_not_here_are_said_before_anything_is_rendered(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    home = tmp_path / "home"
+    monkeypatch.setenv("REPRISE_HOME", str(home))
+    for source, message in (
+        ("published", "the published weights of resnet50 are not here"),
+        ({"resnet50": str(tmp_path / "gone.pth"), "vggish": "random"}, r"there is no weights file .*gone\.pth; check"),
+    ):
+        trials = cheap_trials(tmp_path / "runs", "resnet_fc", changes={"weights": source})
+        with pytest.raises(RepriseError, match=message):
+            execute(trials, jobs=1)
+    assert not home.exists()
+
+
+def test_what_must_be_rendered_first_is_said_before_it_is(tmp_path, monkeypatch):
+    console = Console(file=io.StringIO(), width=200)
+
+    def stop(name: str, *rest: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpora, "load", stop)
+    with pytest.raises(KeyboardInterrupt):
+        executor.execute(cheap_trials(tmp_path, "resnet_fc"), jobs=1, console=console)
+    assert console.file.getvalue() == "pocket-openmic-60 is not here yet: renders 60 clips first.\n"
 
 
 def test_the_number_of_processes_does_not_show_in_the_predictions(pocket, tmp_path):

@@ -49,7 +49,10 @@ def test_what_was_written_is_read(tmp_path):
     records.write_predictions(tmp_path, parts)
     (tmp_path / "history.jsonl").write_text('{"epoch": 1, "train_loss": 0.5}\n{"epoch": 2, "train_loss": 0.25}\n')
     (tmp_path / "best.safetensors").write_bytes(b"weights")
-    data = {"arm": "a", "condition": "paper", "seed": 3, "classes": ["x", "y", "z"], "protocol": {"threshold": 0.4}}
+    data = dict.fromkeys(records.NEEDED) | {
+        "arm": "a", "condition": "paper", "seed": 3, "classes": ["x", "y", "z"], "protocol": {"threshold": 0.4},
+    }  # fmt: skip
+    del data["checksum"]
     records.write_record(tmp_path, data)
     record = records.verify(tmp_path)
     assert (record.arm, record.condition, record.seed) == ("a", "paper", 3)
@@ -92,7 +95,7 @@ def test_one_changed_byte_shows(record, name, place):
     index = round(place * (len(content) - 1))
     content[index] ^= 0x01
     path.write_bytes(content)
-    with pytest.raises(RepriseError, match=rf"{name}.*(changed after|damaged).*run (the trial|it) again"):
+    with pytest.raises(RepriseError, match=rf"{name}.*(changed after|damaged).*run it again"):
         records.verify(record.folder)
 
 
@@ -127,7 +130,7 @@ def test_a_number_out_of_range_shows(record):
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_shows(record, name):
     (record.folder / name).unlink()
-    with pytest.raises(RepriseError, match=rf"{name}.*run (the trial again|it to its end first)"):
+    with pytest.raises(RepriseError, match=rf"{name}.*run (it again|it to its end first)"):
         records.verify(record.folder)
 
 
@@ -179,6 +182,42 @@ def test_a_damaged_record_is_said(record, content):
     (record.folder / "record.json").write_text(content)
     with pytest.raises(RepriseError, match=r"record\.json is damaged \(.*\); remove the trial's folder and run it"):
         records.read_record(record.folder)
+
+
+@pytest.mark.parametrize("key", ["format", "corpus", "protocol", "metrics"])
+def test_a_record_that_lacks_something_is_said(record, key):
+    rewrite(record, {name: value for name, value in record.data.items() if name != key})
+    with pytest.raises(RepriseError, match=rf"record\.json is damaged \(it lacks '?{key}'?\); remove the trial's fold"):
+        records.find_records(record.folder)
+
+
+def test_a_record_of_another_format_is_said(record):
+    rewrite(record, {**record.data, "format": 2})
+    with pytest.raises(RepriseError, match=r"record\.json has the format 2, and this version reads 1; update Reprise"):
+        records.read_record(record.folder)
+
+
+def test_what_is_kept_with_results_is_not_run_again_but_restored(record, tmp_path):
+    kept = tmp_path / "pocket-openmic-pocket" / records.KEPT / "resnet_fc" / "seed-0"
+    shutil.copytree(record.folder, kept)
+    (kept / "predictions.npz").write_bytes(b"")
+    with pytest.raises(RepriseError, match=r"predictions\.npz was changed .*; restore it from git"):
+        records.intact(kept)
+    (kept / "record.json").write_text("{}")
+    with pytest.raises(
+        RepriseError, match=r"record\.json is damaged \(it lacks format\); restore it from git"
+    ) as raised:
+        records.find_records(tmp_path / "pocket-openmic-pocket")
+    assert "run it again" not in str(raised.value)
+    assert not records.is_kept(Path("/trial"))
+
+
+def test_an_undefined_score_of_an_epoch_is_a_number_that_is_none(record):
+    lines = [{"epoch": n, "map_masked": None, "learning_rate": [0.1]} for n in (1, 2)]
+    (record.folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    history = record.history()
+    assert history["map_masked"].dtype == float
+    assert history["map_masked"].isna().all()
 
 
 def test_no_record_is_said(tmp_path):

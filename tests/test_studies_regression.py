@@ -279,7 +279,7 @@ def test_the_command_says_what_changed_and_keeps_it_for_a_reason(rendered, commi
     assert result.exit_code == 1
     assert "gtzan_cam on pocket-gtzan-20 beside the records kept" in result.output
     assert "base: other settings: protocol.epochs." in result.output
-    assert "1 of 1 arms are not as kept" in result.stderr
+    assert "1 of 1 rows are not as kept" in result.stderr
     assert reprise(*arguments, "--accept", " ").exit_code == 1
     assert reprise(*arguments, "--accept", "one epoch is enough").exit_code == 0
     reasons = next(results.rglob("REASONS.md")).read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,9 @@
 """Studies as data: what the paper states is read from study.toml, and a broken file is said in one sentence."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,8 +159,6 @@ def test_unknown_names_are_said_with_those_there_are(mutable, ask, message):
     ("old", "new", "message"),
     [
         ("[paper]", "[paper", "TOMLDecodeError"),
-        ("[paper]", "[papers]", "KeyError 'paper'"),
-        ('network = "resnet50"\n', "", "'network'"),
         ("parameters = 40_980\n", "parameters = 40_980\nlayers = 1\n", "'layers'"),
         ("[0.2861, 0.2840, 0.1773]", "[0.2861, 0.2840]", "ValueError"),
         ('table = "I", arm = "resnet_fc"', 'table = "V", arm = "resnet_fc"', "KeyError 'V'"),
@@ -173,6 +173,62 @@ def test_a_broken_file_is_said_in_one_sentence(mutable, old, new, message):
     assert str(raised.value).startswith(f"{mutable} cannot be understood: ")
     assert str(raised.value).endswith("; mend it there")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "missing"),
+    [
+        ("[paper]", "[papers]", r"\[paper\]"),
+        ("summary = ", "abstract = ", r"summary in \[paper\]"),
+        ("year = ", "date = ", r"year in \[paper\]"),
+        ('main = "f1', 'score = "f1', r"main in \[scores\]"),
+        ("[[arm]]", "[[arms]]", r"an \[\[arm\]\]"),
+        ('network = "resnet50"\n', "", r"network in the \[\[arm\]\] resnet_fc"),
+        ("parameters = 40_980\n", "", r"parameters in the \[\[arm\]\] resnet_fc"),
+        ("note = ", "says = ", r"note in \[condition\.paper\]"),
+        ('split = "random', 'parts = "random', r"split in \[protocol\] or \[profile\.paper\]"),
+        ("batch_size = 16 ", "size = 16 ", r"batch_size in \[protocol\] or \[profile\.paper\]"),
+        ('split = "valid"\n', "", r"split in \[table\.I\]"),
+    ],
+)
+def test_what_a_file_lacks_is_said_before_anything_runs(mutable, old, new, missing):
+    text = mutable.read_text()
+    assert old in text
+    count = -1 if old == "[[arm]]" else 1
+    mutable.write_text(text.replace(old, new, count))
+    with pytest.raises(RepriseError, match=rf"^{mutable} lacks {missing}; add it there$"):
+        studies.load("openmic_transfer")
+
+
+def test_a_setting_may_stand_in_the_profiles_or_be_a_networks_own(mutable):
+    text = mutable.read_text().replace("epochs = 30 ", "network.resnet50.epochs = 30\nnetwork.vggish.epochs = 9 ", 1)
+    mutable.write_text(text)
+    assert studies.load("openmic_transfer").resolve("paper", "paper", network="vggish")["epochs"] == 9
+
+
+def test_a_paper_may_print_no_numbers(mutable):
+    head, _, _ = mutable.read_text().partition("[table.I]")
+    mutable.write_text(head)
+    study = studies.load("openmic_transfer")
+    assert (study.published, study.tables, study.claims) == ((), {}, ())
+
+
+def test_the_corpora_it_is_for(study):
+    assert all(map(study.fits, ("openmic-2018", "pocket-openmic", "pocket-openmic-100")))
+    assert not any(
+        map(study.fits, ("gtzan", "pocket-gtzan", "pocket-gtzan-100", "openmic-2018-100", "pocket-openmic-x"))
+    )
+    assert replace(study, corpora=()).fits("gtzan")
+
+
+def test_code_that_a_run_comes_to_in_the_end_is_asked_for_at_once(study, mutable, monkeypatch):
+    folder = mutable.parent
+    with pytest.raises(RepriseError, match=r"study\.py is not there; write it with the functions expected, prepare"):
+        replace(study, folder=folder).code  # noqa: B018
+    (folder / "study.py").touch()
+    monkeypatch.setattr(studies.importlib, "import_module", lambda name: SimpleNamespace(expected=1, play=1, tables=1))
+    with pytest.raises(RepriseError, match=r"study\.py lacks prepare, figures, explain; CONTRIBUTING\.md says"):
+        replace(study, folder=folder).code  # noqa: B018
 
 
 def test_a_published_number_of_an_unknown_arm_is_refused(mutable):

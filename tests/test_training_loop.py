@@ -10,7 +10,9 @@ from torch import nn
 
 from harness.errors import RepriseError
 from harness.training import Fit, fit, loop, masked_bce, predict
+from harness.training.losses import cross_entropy
 
+UNOBSERVED_IS_ABSENT = partial(masked_bce, missing="negative")
 ROWS = {"train": np.arange(0, 70), "valid": np.arange(70, 100)}
 
 
@@ -29,7 +31,15 @@ def examples(nan_at: int | None = None) -> loop.Examples:
 
 
 def train(
-    folder, *, epochs=12, patience=10, rate=1e-2, data=None, on_epoch=lambda entry: None, **settings
+    folder,
+    *,
+    epochs=12,
+    patience=10,
+    rate=1e-2,
+    data=None,
+    loss=UNOBSERVED_IS_ABSENT,
+    on_epoch=lambda entry: None,
+    **settings,
 ) -> tuple[nn.Module, Fit]:
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
@@ -39,7 +49,7 @@ def train(
         model,
         data or examples(),
         ROWS,
-        loss=partial(masked_bce, missing="negative"),
+        loss=loss,
         scores=lambda labels, probabilities, mask: {"accuracy": float(((probabilities >= 0.5) == labels).mean())},
         optimizer=optimizer,
         scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.1),
@@ -156,6 +166,14 @@ def test_every_clip_is_seen_once_per_epoch_the_last_batch_too(tmp_path):
 def test_a_nan_loss_stops_with_arm_epoch_and_batch(tmp_path):
     with pytest.raises(RepriseError, match=r"an_arm: the loss is nan in epoch 1, batch [1-5];"):
         train(tmp_path, data=examples(nan_at=5))
+
+
+def test_labels_of_which_none_counts_stop_it(tmp_path):
+    data = examples()
+    data.mask[:, 0] = False  # of every clip one label is unobserved, so that this loss leaves out every clip
+    with pytest.raises(RepriseError, match=r"^an_arm: no label of the training part counted in epoch 1: .*; use a "):
+        train(tmp_path, data=data, loss=cross_entropy)
+    assert not (tmp_path / "history.jsonl").exists()
 
 
 def test_a_nan_in_validation_stops_too(tmp_path):

@@ -75,7 +75,12 @@ class Twin:
         -------
         Entry
         """
-        return Entry(name=name, load=self.load, folder=self.folder, **{"checksums": read_checksums} | rest)
+        defaults = {"checksums": read_checksums, "default_size": self.default_size}
+        return Entry(name=name, load=self.load, folder=self.folder, **defaults | rest)
+
+    def default_size(self) -> int:
+        """Number of clips where nobody says another."""
+        return self._renderer().DEFAULT_SIZE
 
     def folder(self, root: Path | None = None, size: int | None = None, **parameters: Any) -> Path:
         """Folder in which the corpus stands or will stand.
@@ -98,7 +103,7 @@ class Twin:
         if root is not None:
             return root
         renderer = self._renderer()
-        return cache_home() / "corpora" / renderer.folder_name(size or renderer.DEFAULT_SIZE, **parameters)
+        return cache_home() / "corpora" / renderer.folder_name(size or self.default_size(), **parameters)
 
     def load(
         self, name: str, root: Path | None = None, size: int | None = None, jobs: int | None = None, **parameters: Any
@@ -133,7 +138,7 @@ class Twin:
         if not (tree / self.marker).is_file():
             renderer = self._renderer()
             # A second process waits for the first and then finds the corpus there.
-            renderer.render(tree, size=size or renderer.DEFAULT_SIZE, jobs=jobs, **parameters)
+            renderer.render(tree, size=size or self.default_size(), jobs=jobs, **parameters)
         corpus = self.read(tree, name)
         if size is not None and len(corpus.clips) != size:
             raise RepriseError(

@@ -78,6 +78,8 @@ class Entry:
         function of a module, as it travels to other processes; needed where `checksums` gives None.
     obtain
         How to get a published corpus that has no `source`: a clause that goes on after a colon.
+    default_size
+        ``default_size() -> int``: number of clips of a pocket corpus whose name says none.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Entry:
     audio: tuple[str, ...] = ("audio/*/*",)
     sound: Callable[[Path], bool] | None = None
     obtain: str = ""
+    default_size: Callable[[], int] | None = None
 
     def missing(self, root: Path) -> list[str]:
         """Patterns of `contents` that match nothing under `root`."""
@@ -152,10 +155,8 @@ def find(name: str) -> tuple[Entry, int | None]:
     sized = re.fullmatch(r"(pocket-.+)-([1-9][0-9]*)", name)
     if sized and sized[1] in known:
         return known[sized[1]], int(sized[2])
-    pockets = [f"{one}-N" for one in known if one.startswith("pocket-")]
     raise RepriseError(
-        f"there is no corpus {name!r}: choose {', '.join(known)}, "
-        f"or {' or '.join(pockets)} for a pocket corpus of N clips"
+        f"there is no corpus {name!r}: choose {', '.join(known)}, or any pocket name with -N for a corpus of N clips"
     )
 
 
@@ -181,6 +182,30 @@ def absent(name: str) -> str:
     folder = entry.folder(None, size)
     published = not name.startswith("pocket-")
     return f"{name} is not in {folder}" if published and entry.missing(folder) else ""
+
+
+def to_render(name: str) -> int:
+    """How many clips must be rendered before a corpus can be read.
+
+    Parameters
+    ----------
+    name
+        As for `find`.
+
+    Returns
+    -------
+    int
+        0 for a published corpus, for a pocket corpus that is here, and where nobody knows.
+
+    Raises
+    ------
+    RepriseError
+        There is no such corpus.
+    """
+    entry, size = find(name)
+    if not name.startswith("pocket-") or not entry.missing(entry.folder(None, size)):
+        return 0
+    return size or (entry.default_size() if entry.default_size else 0)
 
 
 def load(name: str, root: Path | str | None = None, *, jobs: int | None = None) -> Corpus:

@@ -106,6 +106,44 @@ def fetch(network: str) -> Path:
     return published.path
 
 
+def locate(name: str, source: str) -> Path:
+    """The file of a network's weights.
+
+    Parameters
+    ----------
+    name
+        The network's, as in `PUBLISHED`.
+    source
+        ``"published"``, or the path of a file.
+
+    Returns
+    -------
+    Path
+        It is there; what it holds is another matter.
+
+    Raises
+    ------
+    RepriseError
+        There are none published, or the file is absent.
+    """
+    if source != "published":
+        if not Path(source).is_file():
+            raise RepriseError(f"there is no weights file {source}; check the path given with --weights")
+        return Path(source)
+    if name not in PUBLISHED:
+        raise RepriseError(
+            f"nobody has published weights for {name} (only for {', '.join(PUBLISHED)}); "
+            f'write weights = "random" in study.toml, or name a file with --weights {name}=FILE'
+        )
+    path = PUBLISHED[name].path
+    if not path.exists():
+        raise RepriseError(
+            f"the published weights of {name} are not here ({path}): run `reprise data fetch {name}`, "
+            f"name a file with --weights {name}=FILE, or train from random ones with --weights random"
+        )
+    return path
+
+
 def load(network: nn.Sequential, name: str, source: str) -> dict[str, Any]:
     """Put weights into a freshly built network; its own classifier stays as it is.
 
@@ -126,21 +164,13 @@ def load(network: nn.Sequential, name: str, source: str) -> dict[str, Any]:
     Raises
     ------
     RepriseError
-        The file is absent, damaged, or of another network.
+        The file is absent, damaged, or of another network, or nobody has published any.
     """
     if source == "random":
         return {"kind": "random"}
+    path, description = locate(name, source), {"kind": "file"}
     if source == "published":
-        path, description = PUBLISHED[name].path, {"kind": "published", "title": PUBLISHED[name].title}
-        if not path.exists():
-            raise RepriseError(
-                f"the published weights of {name} are not here ({path}): run `reprise data fetch {name}`, "
-                f"name a file with --weights {name}=FILE, or train from random ones with --weights random"
-            )
-    else:
-        path, description = Path(source), {"kind": "file"}
-        if not path.is_file():
-            raise RepriseError(f"there is no weights file {path}; check the path given with --weights")
+        description = {"kind": "published", "title": PUBLISHED[name].title}
     checksum = sha256_of(path)
     if source == "published" and not checksum.startswith(PUBLISHED[name].hash_prefix):
         raise RepriseError(

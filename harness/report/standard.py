@@ -24,10 +24,14 @@ def tables(study: Study, records: Sequence[Record]) -> list[Table]:
     Returns
     -------
     list of Table
-        Of the paper's tables only those with a network that was trained.
+        Of the paper's tables only those with a network that was trained, or of all networks.
     """
     networks = {study.arm(r.arm).network for r in records}
-    shown = [score_table(study, records, key) for key, about in study.tables.items() if about["network"] in networks]
+    shown = [
+        score_table(study, records, key)
+        for key, about in study.tables.items()
+        if about.get("network") in (None, *networks)
+    ]
     shown.append(masked_table(study, records))
     if len({r.condition for r in records}) > 1:
         shown.append(condition_table(study, records))
@@ -61,10 +65,11 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
     for condition in estimates.conditions(study, records):
         suffix = "" if condition == base else f"_{condition}"
         title = study.condition(condition).title
-        found[f"training_curves{suffix}"] = (
-            plots.training_curves(study, records, condition=condition),
-            f"Losses and validation {estimates.in_words(study.metric)} by epoch ({title})",
-        )
+        if any(len(r.history()) for r in records if r.condition == condition):
+            found[f"training_curves{suffix}"] = (
+                plots.training_curves(study, records, condition=condition),
+                f"Losses and validation {estimates.in_words(study.metric)} by epoch ({title})",
+            )
         best = list(estimates.best_arms(study, records, condition).values())
         found[f"per_class_f1{suffix}"] = (
             plots.per_class_f1(study, records, arms=best, condition=condition),

@@ -91,7 +91,12 @@ def write(results: Path) -> Path:
         *(_row(played, results) for played in found),
         "",
     ]
-    missing = [name for name in studies.names() if name not in {p.study.name for p in found}]
+    names = studies.names()
+    kept = {p.parents[3] for name in names for p in (results / name).glob(f"*/{KEPT}/*/*/record.json")}
+    if others := sorted(kept - {played.folder for played in found}):
+        links = (f"[{escape_markdown(_link(f, results))}]({_link(f / 'README.md', results)})" for f in others)
+        lines += [f"Played, with no claim to judge: {', '.join(links)}.", ""]
+    missing = [name for name in names if name not in {f.parent.name for f in (*others, *(p.folder for p in found))}]
     if missing:
         lines += [f"Not played yet: {', '.join(map(escape_markdown, missing))}.", ""]
     for name in dict.fromkeys(p.study.name for p in found):

@@ -80,7 +80,7 @@ def score_table(
         name=f"table_{table_id}",
         title=f"Table {table_id}: {about['title']}, ours beside the paper's",
         where=about["where"],
-        network=about["network"],
+        network=about.get("network"),
         part=about["split"],
         metrics=metrics,
         published=published,

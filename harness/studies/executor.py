@@ -8,8 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness import corpora
+from harness.corpora import registry
 from harness.errors import RepriseError
-from harness.studies import records, trial
+from harness.models import weights
+from harness.studies import claims, records, trial
 from harness.studies.study import Study
 from harness.studies.trial import Expected, Trial
 from harness.studies.work import Report, in_workers
@@ -61,7 +64,8 @@ def plan(
     Raises
     ------
     RepriseError
-        An unknown arm, condition or profile, or an arm that the conditions leave out.
+        An unknown arm, condition, profile or corpus, an arm that the conditions leave out, or a corpus that the study
+        is not for; or the study claims what makes no sense, or lacks code that a run comes to in the end.
     """
     chosen_arms = [study.arm(name) for name in arms] or [arm for arm in study.arms if arm.default]
     chosen = [study.condition(name) for name in conditions] or [c for c in study.conditions if c.default]
@@ -71,6 +75,7 @@ def plan(
             if condition.arms and arm.name not in condition.arms:
                 continue
             protocol = study.resolve(profile, condition.name, changes, network=arm.network)
+            _check_corpus(study, protocol["corpus"])
             if not conditions and not condition.fits(protocol["corpus"]):
                 continue
             for seed in range(seeds):
@@ -79,7 +84,20 @@ def plan(
                 trials.append(Trial(study, arm, condition, profile, seed, protocol, folder, device, bf16, skip_bad))
     if not trials:
         raise RepriseError("nothing to run: the conditions chosen do not apply to the arms chosen; see `reprise list`")
+    claims.claims(study)
+    study.code  # noqa: B018
     return trials
+
+
+def _check_corpus(study: Study, name: str) -> None:
+    """Refuse a corpus that does not exist, or whose clips and labels are not what the study is about."""
+    registry.find(name)
+    if not study.fits(name):
+        pockets = any(known.startswith("pocket-") for known in study.corpora)
+        raise RepriseError(
+            f"{study.name} cannot be played on {name}: choose --corpus {' or '.join(study.corpora)}"
+            f"{', pocket ones of any size' if pockets else ''}"
+        )
 
 
 def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[records.Record]:
@@ -104,11 +122,16 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
     Raises
     ------
     RepriseError
-        A trial failed; those that finished keep their records, and the same command goes on from there.
+        Weights or a published corpus are not here; or a trial failed: those that finished keep their records, and the
+        same command goes on from there.
     """
     waiting = [t for t in trials if not t.finished()]
     if waiting:
         code = waiting[0].study.code  # before the first worker is forked: all have imported what we have by then
+        _check_inputs(waiting)
+        for name in dict.fromkeys(t.corpus for t in waiting):
+            if clips := registry.to_render(name):
+                console.print(f"{name} is not here yet: renders {clips:,} clips first.", soft_wrap=True)
         expected = code.expected(waiting)
         _print_plan(trials, waiting, expected, jobs, console)
         code.prepare(waiting, jobs=jobs)
@@ -116,6 +139,18 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
     else:
         console.print(f"All {len(trials)} trials are finished; nothing to train.")
     return [records.read_record(t.folder) for t in trials]
+
+
+def _check_inputs(waiting: Sequence[Trial]) -> None:
+    """Name what is not here before anything is rendered."""
+    for name in dict.fromkeys(t.corpus for t in waiting):
+        if registry.absent(name):
+            corpora.load(name)  # says how to get it
+    for t in waiting:
+        source = t.protocol["weights"]
+        source = source.get(t.arm.network, "random") if isinstance(source, Mapping) else source
+        if source != "random":
+            weights.locate(t.arm.network, source)
 
 
 def _print_plan(

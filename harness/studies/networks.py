@@ -153,6 +153,11 @@ def build(trial: Trial, corpus: Corpus) -> tuple[Blueprint, dict[str, Any]]:
     blueprint = trial.study.code.build(trial.arm, corpus, trial.protocol)
     source = trial.protocol["weights"]
     if isinstance(source, Mapping):
+        if trial.arm.network not in source:
+            raise RepriseError(
+                f"{trial.study.folder / 'study.toml'} names no weights for {trial.arm.network}; "
+                "add them to [protocol.weights]"
+            )
         source = source[trial.arm.network]
     description = weights.load(blueprint.network, trial.arm.network, source)
     freeze(blueprint.network, trial.arm.trainable)
@@ -214,6 +219,11 @@ def prefix_of(trial: Trial, blueprint: Blueprint, start: Mapping[str, Any], inpu
     key = fingerprint({**_prefix_key(trial, start, inputs), "cut": names[-1], "weights_sha256": weights_sha256})
     folder = cache_home() / "activations" / inputs.corpus.name / f"{trial.arm.network}-{names[-1]}-{key}"
     return Prefix(trial, names[-1], folder)
+
+
+def _stands_still(trial: Trial) -> bool:
+    """Whether statistics of frozen layers stand still, as they do unless the protocol says otherwise."""
+    return trial.protocol.get("batch_norm", "fixed") == "fixed"
 
 
 def _prefix_key(trial: Trial, start: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
@@ -295,7 +305,7 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
             with torch.device("meta"):  # the front end is wanted, not another set of random weights
                 built[t.label] = t.study.code.build(t.arm, corpus, t.protocol).front_end
             open_store(t, built[t.label], jobs=jobs)
-        if t.protocol["batch_norm"] == "fixed":
+        if _stands_still(t):
             front_end = built[t.label]
             inputs = (t.corpus, t.protocol["split"], front_end.name, str(front_end.parameters))
             groups.setdefault((t.arm.network, t.seed, str(t.protocol["weights"]), *inputs), []).append(t)
@@ -334,7 +344,7 @@ def expected(trials: Sequence[Trial]) -> Expected:
         corpus = load_corpus(t)
         blueprint, _ = build(t, corpus)
         sizes = {part: len(rows) for part, rows in draw_split(t, corpus).rows.items()}
-        stored = t.protocol["batch_norm"] == "fixed"
+        stored = _stands_still(t)
         shape = blueprint.front_end.shape(corpus.seconds)[1 if t.protocol.get("segments") else 0 :]
         flops = cost.flops_per_clip(blueprint.network, t.arm.trainable, shape)
         if stored:  # the arms of a network share one pass, as long as the longest of them
@@ -435,7 +445,6 @@ def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None], predict: Pre
     clock.lap("prepare")
 
     network.to(device, memory_format=torch.channels_last)
-    still = trial.protocol["batch_norm"] == "fixed"
     optimizer = blueprint.optimizer(network)
     examples = loop.Examples(resident(array, device), corpus.labels, corpus.mask)
     fit = loop.fit(
@@ -456,7 +465,7 @@ def _play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None], predict: Pre
         keep=blueprint.keep,
         activation=blueprint.activation,
         score_training=blueprint.score_training,
-        frozen_statistics=frozen_stages(network) if still else (),
+        frozen_statistics=frozen_stages(network) if _stands_still(trial) else (),
         bf16=trial.bf16,
         on_epoch=on_epoch,
     )

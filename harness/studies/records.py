@@ -23,6 +23,12 @@ from harness.storage import atomic_path, fingerprint, json_text, sha256_of, writ
 PARTS = ("valid", "test")
 #: Folder of a study's results under which trials are kept, without their weights.
 KEPT = "records"
+#: Of a record, and what there must be in one.
+FORMAT = 1
+NEEDED = (
+    "study", "arm", "condition", "seed", "corpus", "profile", "protocol", "weights", "split", "classes", "environment",
+    "inputs", "metrics", "files", "checksum",
+)  # fmt: skip
 #: How the name of a file of weights ends.
 WEIGHTS = ".safetensors"
 #: What scores a record, by its task.
@@ -87,10 +93,11 @@ class Record:
             return Predictions(*(file[f"{name}_{part}"] for name in ("keys", "labels", "mask", "probabilities")))
 
     def history(self) -> pd.DataFrame:
-        """One row per epoch; none for what is not trained in epochs."""
+        """One row per epoch, a score that was undefined as NaN; none for what is not trained in epochs."""
         path = self.folder / "history.jsonl"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return pd.DataFrame([json.loads(line) for line in text.splitlines()])
+        rows = (json.loads(line) for line in text.splitlines())
+        return pd.DataFrame([{name: np.nan if v is None else v for name, v in row.items()} for row in rows])
 
 
 def by_clip(predictions: Predictions) -> Predictions:
@@ -139,7 +146,7 @@ def write_record(
     folder
         The trial's; the other files must be in place.
     data
-        All but ``metrics``, ``files`` and ``checksum``.
+        All but ``format``, ``metrics``, ``files`` and ``checksum``.
     files
         Names of the files the record vouches for, beside the predictions.
 
@@ -150,6 +157,7 @@ def write_record(
     """
     record = Record(folder, data)
     data = {
+        "format": FORMAT,
         **data,
         "metrics": scores(record),
         "files": {n: sha256_of(folder / n) for n in ("predictions.npz", *files)},
@@ -213,12 +221,17 @@ def read_record(folder: Path) -> Record:
     Raises
     ------
     RepriseError
-        There is no readable record.
+        There is no readable record, it lacks something, or another version of the harness wrote it.
     """
     path = folder / "record.json"
     if not path.exists():
         raise RepriseError(f"{folder} holds no finished trial (no record.json); run it to its end first")
-    return Record(folder, read_json(path))
+    data = read_json(path)
+    if missing := [key for key in ("format", *NEEDED) if key not in data]:
+        raise RepriseError(f"{path} is damaged (it lacks {missing[0]}); {_way_out(folder)}")
+    if data["format"] != FORMAT:
+        raise RepriseError(f"{path} has the format {data['format']!r}, and this version reads {FORMAT}; update Reprise")
+    return Record(folder, data)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -245,7 +258,14 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ValueError("not a JSON object")
         return data
     except (ValueError, OSError) as error:
-        raise RepriseError(f"{path} is damaged ({error}); remove the trial's folder and run it again") from error
+        raise RepriseError(f"{path} is damaged ({error}); {_way_out(path.parent)}") from error
+
+
+def _way_out(folder: Path) -> str:
+    """What to do about a trial that is damaged."""
+    if is_kept(folder):
+        return "restore it from git, or from where you have the results from"
+    return "remove the trial's folder and run it again"
 
 
 def find_records(folder: Path) -> list[Record]:
@@ -276,7 +296,7 @@ def is_kept(folder: Path) -> bool:
     -------
     bool
     """
-    return folder.absolute().parents[1].name == KEPT
+    return [parent.name for parent in folder.absolute().parents][1:2] == [KEPT]
 
 
 def intact(folder: Path) -> Record:
@@ -305,15 +325,15 @@ def intact(folder: Path) -> Record:
     except ValueError:  # a number out of range
         sound = False
     if not sound:
-        raise RepriseError(f"{folder / 'record.json'} was changed after it was written; run the trial again")
+        raise RepriseError(f"{folder / 'record.json'} was changed after it was written; {_way_out(folder)}")
     for name, checksum in data["files"].items():
         path = folder / name
         if not path.exists() and name.endswith(WEIGHTS) and is_kept(folder):
             continue
         if not path.exists():
-            raise RepriseError(f"{path} is missing; run the trial again")
+            raise RepriseError(f"{path} is missing; {_way_out(folder)}")
         if sha256_of(path) != checksum:
-            raise RepriseError(f"{path} was changed after the record was written; run the trial again")
+            raise RepriseError(f"{path} was changed after the record was written; {_way_out(folder)}")
     return record
 
 

@@ -12,6 +12,19 @@ from typing import Any
 import replications
 from harness.errors import RepriseError
 
+#: What the tables of a ``study.toml`` must hold for a run to come to its end, by table. Settings of the protocol may
+#: stand in the profiles, or be one network's own.
+NEEDED = {
+    "paper": ("title", "year", "summary"),
+    "scores": ("main", "history"),
+    "protocol": ("corpus", "split", "weights", "epochs", "batch_size"),
+    "table": ("title", "split", "where"),
+    "condition": ("title", "note"),
+    "arm": ("name", "title", "network", "parameters"),
+}
+#: What a ``study.py`` must offer, see `Study.code`.
+FUNCTIONS = ("expected", "prepare", "play", "tables", "figures", "explain")
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -79,7 +92,7 @@ class Condition:
 
     def fits(self, corpus: str) -> bool:
         """Whether it makes sense for a corpus of that name."""
-        return not self.corpora or re.sub(r"^(pocket-.+)-[0-9]+$", r"\1", corpus) in self.corpora
+        return _among(self.corpora, corpus)
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,8 @@ class Study:
         What the paper says of its arms in words, one dict per claim.
     seeds
         How many seeds a run takes unless told otherwise, by profile; one where nothing is said.
+    corpora
+        Those it can be played on, pocket corpora without their size; empty for all.
     """
 
     name: str
@@ -136,6 +151,7 @@ class Study:
     groups: str = "groups"
     claims: tuple[Mapping[str, Any], ...] = ()
     seeds: Mapping[str, int] = field(default_factory=dict)
+    corpora: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -149,8 +165,23 @@ class Study:
         It gives ``expected(trials)``, ``prepare(trials, jobs=)`` and ``play(trials, on_epoch)`` for running, see
         `harness.studies.networks`, and ``tables``, ``figures`` and ``explain`` for its report, see
         `harness.report.build`.
+
+        Raises
+        ------
+        RepriseError
+            The file is not there, or lacks one of these functions.
         """
-        return importlib.import_module(f"replications.{self.name}.study")
+        path = self.folder / "study.py"
+        if not path.exists():
+            raise RepriseError(f"{path} is not there; write it with the functions {', '.join(FUNCTIONS)}")
+        module = importlib.import_module(f"replications.{self.name}.study")
+        if missing := [name for name in FUNCTIONS if not hasattr(module, name)]:
+            raise RepriseError(f"{path} lacks {', '.join(missing)}; CONTRIBUTING.md says what a study.py offers")
+        return module
+
+    def fits(self, corpus: str) -> bool:
+        """Whether it can be played on a corpus of that name."""
+        return _among(self.corpora, corpus)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.
@@ -237,7 +268,8 @@ def load(name: str) -> Study:
     Raises
     ------
     RepriseError
-        There is no such study, or its file cannot be understood.
+        There is no such study, its file cannot be understood, or lacks what the harness needs. What it claims is
+        looked at by `harness.studies.claims`.
     """
     name = name.replace("-", "_")
     if name not in names():
@@ -245,7 +277,9 @@ def load(name: str) -> Study:
     path = next(p for root in replications.__path__ if (p := Path(root) / name / "study.toml").exists())
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        published = data["published"]
+        if missing := _lacking(data):
+            raise RepriseError(f"{path} lacks {missing}; add it there")
+        tables, published = data.get("table", {}), data.get("published", {"values": ()})
         study = Study(
             name=name,
             folder=path.parent,
@@ -254,15 +288,15 @@ def load(name: str) -> Study:
             profiles=data["profile"],
             conditions=tuple(_condition(key, value) for key, value in data["condition"].items()),
             arms=tuple(Arm(**{**arm, "trainable": tuple(arm.get("trainable", ("",)))}) for arm in data["arm"]),
-            tables=data.get("table", {}),
+            tables=tables,
             published=tuple(
                 {
                     "table": entry["table"],
                     "arm": entry["arm"],
-                    "split": data["table"][entry["table"]]["split"],
+                    "split": tables[entry["table"]]["split"],
                     "metric": metric,
                     "value": value,
-                    **_margin((entry, data["table"][entry["table"]], published), metric),
+                    **_margin((entry, tables[entry["table"]], published), metric),
                 }
                 for entry in published["values"]
                 for metric, value in zip(published["metrics"], entry["scores"], strict=True)
@@ -273,12 +307,31 @@ def load(name: str) -> Study:
             groups=data["scores"].get("groups", "groups"),
             claims=tuple(data.get("claim", ())),
             seeds=data.get("seeds", {}),
+            corpora=tuple(data.get("corpora", ())),
         )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RepriseError(f"{path} cannot be understood: {type(error).__name__} {error}; mend it there") from error
     for row in study.published:
         study.arm(row["arm"])
+    for profile in study.profiles:
+        for arm in study.arms:
+            settings = study.resolve(profile, study.conditions[0].name, network=arm.network)
+            if missing := [key for key in NEEDED["protocol"] if key not in settings]:
+                raise RepriseError(f"{path} lacks {missing[0]} in [protocol] or [profile.{profile}]; add it there")
     return study
+
+
+def _lacking(data: Mapping[str, Any]) -> str:
+    """The first table or key that a file lacks; empty if it lacks none."""
+    heads = {"profile": "[profile.NAME]", "condition": "[condition.NAME]", "arm": "an [[arm]]"}
+    for name in ("paper", "protocol", "scores", *heads):
+        if name not in data or (name in heads and not data[name]):
+            return heads.get(name, f"[{name}]")
+    tables = [(name, f"[{name}]", data[name]) for name in ("paper", "scores")]
+    for kind in ("table", "condition"):
+        tables += [(kind, f"[{kind}.{name}]", table) for name, table in data.get(kind, {}).items()]
+    tables += [("arm", f"the [[arm]] {arm.get('name', number)}", arm) for number, arm in enumerate(data["arm"], 1)]
+    return next((f"{key} in {place}" for kind, place, table in tables for key in NEEDED[kind] if key not in table), "")
 
 
 def _margin(layers: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
@@ -291,6 +344,11 @@ def _margin(layers: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
                 "margin_why": layer["margin_why"],
             }
     return {}
+
+
+def _among(corpora: Sequence[str], name: str) -> bool:
+    """Whether a corpus, of any size, is among those named; whether or not, if none is named."""
+    return not corpora or re.sub(r"^(pocket-.+)-[0-9]+$", r"\1", name) in corpora
 
 
 def _condition(name: str, data: Mapping[str, Any]) -> Condition:

@@ -267,7 +267,6 @@ def _write(trial: Trial, outcome: Outcome) -> None:
     records.write_record(
         trial.folder,
         {
-            "format": 1,
             **trial.identity(),
             "task": trial.study.task,
             "corpus": corpus.name,

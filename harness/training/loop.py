@@ -154,7 +154,7 @@ def fit(
     Raises
     ------
     RepriseError
-        The loss is not finite, the checkpoint found is damaged, or a file cannot be written.
+        The loss is not finite, no label counts, the checkpoint found is damaged, or a file cannot be written.
     """
     checkpoint_path, best_path = folder / "checkpoint.pt", folder / "best.safetensors"
     history: list[dict[str, Any]] = []
@@ -323,7 +323,12 @@ def _train_epoch(
         optimizer.zero_grad(set_to_none=True)
         (batch_total / batch_count).backward()
         optimizer.step()
-    return total / max(count, 1.0)
+    if not count:
+        raise RepriseError(
+            f"{name}: no label of the training part counted in epoch {seed[1]}: this loss leaves out clips with labels "
+            "that nobody observed, and the rest is less than a batch; use a larger corpus, or one with whole labels"
+        )
+    return total / count
 
 
 @torch.no_grad()
