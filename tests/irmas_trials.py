@@ -110,5 +110,6 @@ def made_up_answers(record: Record, *, planted: float = 0.0, bias: float = 0.0, 
     order = np.argsort(songs, kind="stable")
     return Answers(
         record, np.array([f"clip {i:02d}" for i in range(len(flute))])[order], songs[order], flute[order],
-        (np.arange(len(flute)) % 2 == 0)[order], {stage: values[order] for stage, values in means.items()},
+        (np.arange(len(flute)) % 2 == 0)[order], (np.arange(len(flute)) % 3 == 0)[order],
+        {stage: values[order] for stage, values in means.items()},
     )  # fmt: skip

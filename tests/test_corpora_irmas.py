@@ -333,16 +333,19 @@ def mixtures_as_published():
     assert not any(left.values())
 
 
+#: Songs of the published training clips of each class.
+TRAINING_SONGS = dict(zip(CLASSES, (135, 171, 156, 218, 256, 230, 246, 209, 196, 196, 260), strict=True))
+
+
 def test_a_tree_as_large_as_the_published(tmp_path, capsys):
     root = tmp_path / "irmas"
     source = write_wav(root / "source.wav").rename(root / "source.bin")
-    song = 0
     for code, count in irmas.TRAINING.items():
         folder = root / "IRMAS-TrainingData" / code
         folder.mkdir(parents=True)
         for number in range(count):
-            song += number % 3 == 0
-            (folder / f"[{code}][pop_roc]{song:04d}__{number % 3 + 1}.wav").hardlink_to(source)
+            take, song = divmod(number, TRAINING_SONGS[code])
+            (folder / f"[{code}][pop_roc]{song:04d}__{take + 1}.wav").hardlink_to(source)
     for folder in PARTS:
         (root / folder).mkdir(parents=True)
     for number, chosen in enumerate(mixtures_as_published()):
@@ -365,4 +368,9 @@ def test_a_tree_as_large_as_the_published(tmp_path, capsys):
     assert again.facts["complete"]
     err = capsys.readouterr().err
     assert "63 of cla and not 62" in err
+    assert "1,237 mixtures with 1 label(s) and not 1,236, 2 mixtures with 5 label(s) and not 3: they are not" in err
     assert err.endswith("they are not as published\n")
+    renamed = root / "IRMAS-TrainingData" / "cel" / "[cel][pop_roc]0000__1.wav"
+    renamed.rename(renamed.with_name("007__[cel][pop_roc]0000__1.wav"))
+    assert irmas.read(root, "irmas").facts["songs"]["train"] == irmas.SONGS  # one song for the splits still
+    assert "the training clips are of 2,274 songs by their names and not of 2,273" in capsys.readouterr().err

@@ -110,6 +110,20 @@ def test_classes_are_as_frequent_as_in_the_published_corpus(plan):
     assert {len(e.labels) for s in draw_songs(2000, 0) for e in s.excerpts} == {1, 2, 3, 4, 5}
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_class_is_alone_as_often_as_with_others(seed):
+    excerpts = [(s, e) for s in draw_songs(600, seed) if s.partition == "test" for e in s.excerpts]
+    alone, all_of = Counter(), Counter(code for _, e in excerpts for code in e.labels)
+    alone.update(e.labels[0] for _, e in excerpts if len(e.labels) == 1)
+    share = sum(alone.values()) / sum(all_of.values())
+    for code in CLASSES:
+        assert alone[code] == pytest.approx(share * all_of[code], abs=2)
+        assert alone[code] >= 2
+    # What is said of flutes and clarinets rests on several songs of either.
+    for code, other in (("flu", "cla"), ("cla", "flu")):
+        assert len({s.number for s, e in excerpts if code in e.labels and other not in e.labels}) >= 6
+
+
 def test_excerpts_of_a_song_do_not_touch(plan):
     for s in plan:
         for first, second in itertools.pairwise(s.excerpts):
@@ -293,7 +307,7 @@ def test_it_is_a_corpus_of_the_table(tree, corpus):
     assert corpora.load(f"pocket-irmas-{SIZE}", tree).checksum == corpus.checksum
     with pytest.raises(RepriseError, match="holds 66 clips and not the 70 of pocket-irmas-70"):
         corpora.load("pocket-irmas-70", tree)
-    assert irmas_pocket.folder() == cache_home() / "corpora" / "pocket-irmas-600-seed-0-v1"
+    assert irmas_pocket.folder() == cache_home() / "corpora" / f"pocket-irmas-600-seed-0-v{renderer.RENDERER_VERSION}"
     assert not irmas_pocket.CORPORA[0].missing(tree)
     listed = irmas_pocket.CORPORA[0].checksums(tree)
     assert listed.keys() == {path.relative_to(tree).as_posix() for path in tree.rglob("*.wav")}

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from browser import open_browser
 from irmas_trees import PARTS, add_mixture, make_irmas_tree
@@ -32,7 +33,7 @@ from replications.irmas_activations.windows import aggregate, window_outputs
 
 STUDY = study.load("irmas-activations")
 PAPER = STUDY.resolve("paper", "paper")
-POCKET = "pocket-irmas-66"
+POCKET = "pocket-irmas-67"  # the smallest with two flutes and two clarinets to compare
 #: What makes a trial a matter of seconds: few clips, coarse pictures, two epochs.
 CHEAP = {"corpus": POCKET, "epochs": 2, "mixtures": 12, "front_end": {"n_mels": 16, "time_pool": 3}}
 
@@ -265,6 +266,23 @@ def test_any_test_excerpt_can_be_animated_in_the_windows_it_was_tested_on(played
     assert heard.response.answers > 5
     means = heard.response.probabilities.mean(axis=0)
     np.testing.assert_allclose(means, p.probabilities[0], atol=0.1)  # of columns, not of windows
+
+
+def test_a_file_is_heard_as_the_clip_that_it_is_however_little_is_shown(played, tmp_path):
+    run = played["han@bce"].folder
+    clips = corpora.load(records.read_record(run).data["corpus"]).clips.set_index("key")
+    sound, rate = soundfile.read(clips.loc[clips["partition"] == "test", "path"].iloc[0])
+    sound[3 * rate :] *= 4 * np.abs(sound[: 3 * rate]).max() / np.abs(sound[3 * rate :]).max()
+    path = tmp_path / "crescendo.wav"  # the front end divides by the largest sample, which comes late
+    soundfile.write(path, 0.9 * sound / np.abs(sound).max(), rate)
+    whole, part = (visualise.listen(run, str(path), layers=["act1"], seconds=s).response for s in (None, 1.5))
+    assert part.end == 1.5
+    np.testing.assert_allclose(part.probabilities[:12], whole.probabilities[:12], atol=1e-6)  # of the first window
+    soundfile.write(path, 0.9 * sound[: int(1.2 * rate)], rate)
+    assert visualise.listen(run, str(path), layers=["act1"], seconds=0.5).response.end == 0.5
+    soundfile.write(path, 0.9 * sound[: rate // 2], rate)
+    with pytest.raises(RepriseError, match=r"crescendo.wav lasts 0.50 s, which is less than the network of han takes"):
+        visualise.listen(run, str(path))
 
 
 def test_one_condition_is_enough(played, tmp_path):

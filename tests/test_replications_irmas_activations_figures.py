@@ -1,6 +1,7 @@
 """The figures of the study of predominant instruments; scores in them are those of the tables."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -75,12 +76,16 @@ def test_bars_and_lines_are_the_tables_f1_and_intervals(records, corpus) -> None
 
 def test_markers_of_thresholds_are_the_tables_scores(records, corpus) -> None:
     figure = drawing.thresholds(STUDY, records)
+    assert {"chosen on mixtures", "oracle"} <= {text.get_text() for text in figure.legends[0].get_texts()}
     frame = making.fig1_table(STUDY, records, scores.songs_of(corpus), replicates=10).frame
     micro = frame[frame["metric"] == "f1_micro_unmasked"].set_index(["aggregation", "choice"])
     for axes, how in zip(figure.axes, ("S1", "S2"), strict=True):
         points = [line for line in axes.lines if len(line.get_xdata()) == 1]
         assert len(points) == 8  # two conditions, two seeds, two ways
-        hollow = [p for p in points if p.get_markerfacecolor() == "white"]
+        hollow = [p for p in points if p.get_markerfacecolor() == "none"]
+        assert min(p.get_markersize() for p in hollow) > max(p.get_markersize() for p in points if p not in hollow)
+        joined = {tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 0.6}
+        assert joined == {(a.get_xdata()[0], b.get_xdata()[0]) for a, b in pairwise(points) if b in hollow}
         full = [p for p in points if p not in hollow]
         for shown, choice in ((full, "chosen"), (hollow, "oracle")):
             for start, condition in ((0, "paper"), (2, "bce")):
@@ -127,8 +132,9 @@ def test_the_panel_shows_the_best_filters(records) -> None:
     top = top_filters(several[0])
     titles = [axes.get_title() for axes in figure.axes[1:]]
     assert len(titles) == drawing.FILTERS
-    assert titles[0].startswith("conv3, 7*\nAUC")
-    assert titles[0].endswith(f"{top.loc[0, 'auc']:.2f}")
+    assert titles[0].startswith("conv3, 7*\narea")
+    assert titles[0].endswith(f"{max(top.loc[0, 'auc'], 1 - top.loc[0, 'auc']):.2f}")
+    assert all(float(title.split()[-1]) >= 0.5 for title in titles)
     shown = sum(len(line.get_xdata()) for line in figure.axes[1].lines if line.get_linestyle() == "None")
     assert shown == len(several[0].keys)
     assert "flute, right (30)" in text_of(figure)  # fifteen in each of two seeds

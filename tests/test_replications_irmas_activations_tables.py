@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.corpora import Corpus, irmas
 from harness.metrics import multilabel
 from harness.report import tables as writing
+from harness.report.contrasts import Scores, Side
 from harness.studies.records import Record
 from replications.irmas_activations import comparison, scores
 from replications.irmas_activations import tables as making
@@ -72,7 +73,9 @@ def test_fig_1_is_what_scikit_learn_gives_at_each_threshold(records: list[Record
                     if looked_at is not None:
                         best = max(
                             GRIDS[how],
-                            key=lambda t, q=looked_at: sk.f1_score(q.labels, q.probabilities >= t, average="micro"),
+                            key=lambda t, q=looked_at, by=average if choice == "oracle" else "micro": sk.f1_score(
+                                q.labels, q.probabilities >= t, average=by, zero_division=0
+                            ),
                         )
                     expected.append(sk.f1_score(p.labels, p.probabilities >= best, average=average, zero_division=0))
                 row = frame.loc[(how.upper(), choice, metric)]
@@ -82,10 +85,12 @@ def test_fig_1_is_what_scikit_learn_gives_at_each_threshold(records: list[Record
     assert frame.loc[("S2", "fixed", "f1_micro_unmasked"), "ours_paper"] == pytest.approx(
         np.mean([r.data["metrics"]["test"]["f1_micro_unmasked"] for r in of_paper])
     )
-    # No threshold is better on the test excerpts than the one that was chosen there.
-    micro = frame.xs("f1_micro_unmasked", level="metric")
-    for how in ("S1", "S2"):
-        assert micro.loc[(how, "oracle"), "ours_bce"] >= micro.loc[(how, "chosen"), "ours_bce"]
+    # No threshold is better on the test excerpts than the one that was chosen there, by either score.
+    for metric in ("f1_micro_unmasked", "f1_macro_unmasked"):
+        of_metric = frame.xs(metric, level="metric")
+        for how in ("S1", "S2"):
+            for name in ("ours_paper", "ours_bce"):
+                assert of_metric.loc[(how, "oracle"), name] >= of_metric.loc[(how, "chosen"), name]
     p = of_paper[0].predictions("test")
     ranked = [
         sk.label_ranking_average_precision_score(r.predictions("test").labels, r.predictions("test").probabilities)
@@ -101,8 +106,13 @@ def test_published_scores_stand_beside_the_published_threshold_alone(records: li
     known = table.frame[table.frame["published"].notna()]
     assert known[["aggregation", "choice"]].drop_duplicates().values.tolist() == [["S2", "fixed"]]
     assert known["published"].tolist() == [0.602, 0.503]
-    assert known[["band_low", "band_high"]].values.tolist() == [[0.58, 0.64], [0.48, 0.55]]
-    assert "0.58 to 0.64 (micro F1) and 0.48 to 0.55 (macro F1)" in table.caption
+    margins = {row["metric"]: row["margin"] for row in STUDY.published}
+    for row in known.itertuples():
+        assert (row.band_low + row.band_high) / 2 == pytest.approx(row.published)
+        assert row.band_high - row.published == pytest.approx(margins[row.metric])
+    assert "margins of the verdicts: 0.56 to 0.64 (micro F1) and 0.45 to 0.55 (macro F1)" in table.caption
+    alone = writing.to_markdown(table).split("chosen on validation mixtures")[0]  # rows that nothing is compared with
+    assert "**0." not in alone
     assert "oracle" in writing.to_markdown(table)
     assert "Not a replication of the published values: those come from corpus irmas" in table.caption
     best = max(GRIDS["s2"])
@@ -126,8 +136,25 @@ def test_intervals_draw_whole_songs(records: list[Record], corpus: Corpus) -> No
     alone = {key: key for key in keys}
     wide = scores.sampled(records[:1], "s2", "fixed", songs, replicates=300)[0]["f1_micro_unmasked"]
     narrow = scores.sampled(records[:1], "s2", "fixed", alone, replicates=300)[0]["f1_micro_unmasked"]
-    assert wide[0] == narrow[0]
-    assert wide[1:].std() > 1.15 * narrow[1:].std()  # excerpts of a song share their labels
+    assert wide.shape == (1, 301)
+    assert wide[0, 0] == narrow[0, 0]
+    assert wide[0, 1:].std() > 1.15 * narrow[0, 1:].std()  # excerpts of a song share their labels
+
+
+def test_intervals_are_those_of_verdicts(
+    records: list[Record], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    songs = scores.songs_of(corpus)
+    monkeypatch.setattr("replications.irmas_activations.checks.units", lambda records: songs)
+    frame = making.fig1_table(STUDY, records, songs, replicates=100).frame.set_index(
+        ["aggregation", "choice", "metric"]
+    )
+    row = frame.loc[("S2", "fixed", "f1_macro_unmasked")]
+    base = STUDY.conditions[0].name
+    found = Scores(STUDY, records, replicates=100).contrast(Side((records[0].arm,)), None, "f1_macro_unmasked")
+    assert found.replicates.seeds == 2
+    ours = [row[f"ours_{base}{end}"] for end in ("", "_low", "_high")]
+    assert ours == pytest.approx([found.replicates.score, *found.interval()], abs=1e-9)
 
 
 def test_a_clip_without_a_song_is_one_of_its_own(corpus: Corpus) -> None:
@@ -153,9 +180,13 @@ def test_instruments_have_precision_recall_and_f1(records: list[Record], corpus:
     assert "| clarinet (cla) | 12 |" in writing.to_markdown(table)
 
 
-def test_planted_deafness_to_the_clarinet_is_found(records: list[Record], corpus: Corpus) -> None:
+def test_planted_deafness_to_the_clarinet_is_found(corpus: Corpus, tmp_path: Path) -> None:
+    records = made_up_trials(tmp_path, corpus, skill={"flu": 0.5, "cla": 0.1}, seeds=4)
     frame = comparison.comparison_table(STUDY, records, scores.songs_of(corpus), replicates=200).frame
     assert frame["verdict"].tolist() == ["holds"] * 4
+    of_paper = scores.of_condition(records, "paper")  # at the threshold that verdicts are given at
+    f1 = [r.data["metrics"]["test"]["per_class"]["flu"]["f1_unmasked"] for r in of_paper]
+    assert frame["flute"][0] == pytest.approx(np.mean(f1))
     assert (frame["difference_low"] > 0).all()
     np.testing.assert_allclose(frame["difference"], frame["flute"] - frame["clarinet"])
     plain, equal = frame[frame["case"] == "as they are"], frame[frame["case"] != "as they are"]

@@ -156,7 +156,7 @@ def test_mistakes_end_in_one_sentence(finished, key, tmp_path, monkeypatch):
 def test_an_arm_that_is_no_network_is_refused(finished, pocket):
     record = records.read_record(finished["resnet_fc"].folder)
     data = {name: value for name, value in record.data.items() if name != "frozen_prefix"}
-    with pytest.raises(RepriseError, match="resnet_fc of openmic_transfer is no network on spectrograms"):
+    with pytest.raises(RepriseError, match="resnet_fc of openmic_transfer learns from vectors that were computed"):
         visualise.open_network(dataclasses.replace(record, data=data), finished["resnet_fc"].study)
 
 

@@ -100,8 +100,15 @@ def draw(
     rows = {part: np.sort(np.asarray(chosen, dtype=np.int64)) for part, chosen in _SPLITS[name](clips, seed).items()}
     empty = [part for part, chosen in rows.items() if not len(chosen)]
     if empty:
+        whole = clips["clip"].nunique() if "clip" in clips else len(clips)
+        parts = set(clips["partition"]) if name == "official" and "partition" in clips else {"train", "test"}
+        if absent := [part for part in ("train", "test") if part not in parts]:
+            raise RepriseError(
+                f"{corpus} ({whole:,} clips) has nothing of its published {' and '.join(absent)} part: get the archives "
+                f"that are missing, by `reprise data fetch {corpus}`"
+            )
         raise RepriseError(
-            f"the split {name} of {corpus} ({len(clips)} clips) leaves nothing for {' and '.join(empty)}: "
+            f"the split {name} of {corpus} ({whole:,} clips) leaves nothing for {' and '.join(empty)}: "
             "use a larger corpus or another split"
         )
     _keep(name, seed, clips, corpus, rows)

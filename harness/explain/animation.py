@@ -4,11 +4,12 @@ Study 001 shows the response of a network to a clip "layer by layer", as animate
 compared with input audio". For that every map must know when in the clip its columns lie. A network takes a clip as
 one picture (ResNet-50), as patches that belong to one answer (VGGish) or as segments with an answer each; its poolings
 shorten time, and its padding may lengthen it. Here a clip is cut into pieces as the network takes it, and the maps of
-all pieces are laid end to end on one clock of `RATE` columns a second, each stretched over the seconds of its piece.
+all pieces are laid end to end on one clock of `RATE` columns a second. Each column of a map lies where the middle of
+the sound is that it is computed from, see `Columns`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +30,8 @@ FILTERS = 64
 #: Stages that change values cell by cell, so that the maps before them look the same, but for what is cut off.
 CELLWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.BatchNorm2d)
 DROPOUTS = (nn.Dropout, nn.Dropout2d)
+#: Stages whose columns look at several of those before: what `Columns` follows.
+SLIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 #: A remainder of a clip that is shorter than this, in seconds, is not worth a piece of its own.
 REMAINDER = 0.1
 
@@ -192,6 +195,89 @@ class Response:
     layers: tuple[Layer, ...]
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Where in a piece the columns of a map lie, in frames of what the network takes.
+
+    Each is as wide as they lie apart, and its middle is that of the frames it is computed from, those of the padding
+    included. Where a convolution lays so many zeros around that its maps grow, the first and the last columns have
+    their middles outside the piece, and a map spread over the piece as a whole would not be in time with the sound.
+
+    Parameters
+    ----------
+    edge
+        Where the first begins.
+    step
+        From one to the next.
+    """
+
+    edge: float = 0.0
+    step: float = 1.0
+
+    def behind(self, stage: nn.Module, before: int, after: int, axis: int) -> "Columns":
+        """Columns of a stage's output.
+
+        Parameters
+        ----------
+        stage
+            What these columns go into.
+        before, after
+            How many there are, and how many the stage puts out.
+        axis
+            Of height and width the one that is time: 0 or 1.
+
+        Returns
+        -------
+        Columns
+            Of a stage that is not `SLIDING`, as if it stretched or squeezed what it gets as a whole.
+        """
+        if not isinstance(stage, SLIDING):
+            return replace(self, step=self.step * before / after)
+        kernel, stride, dilation = (
+            _along(getattr(stage, name, 1), axis) for name in ("kernel_size", "stride", "dilation")
+        )
+        reach = (kernel - 1) * dilation
+        padding = {"same": reach // 2, "valid": 0}.get(stage.padding) if isinstance(stage.padding, str) else None
+        if padding is None:
+            padding = _along(stage.padding, axis)
+        return Columns(self.edge + self.step * ((reach + 1 - stride) / 2 - padding), self.step * stride)
+
+
+def _along(value: int | Sequence[int], axis: int) -> int:
+    """A setting of a stage, which may be one for both axes."""
+    return value if isinstance(value, int) else value[axis]
+
+
+def columns_of(
+    network: nn.Sequential, stages: dict[str, tuple[int, int, int]], frames: int, *, transposed: bool = False
+) -> dict[str, Columns]:
+    """Where the columns of all maps of a network lie.
+
+    Parameters
+    ----------
+    network
+        A chain of stages.
+    stages
+        Those with maps, see `harness.explain.activations.map_stages`.
+    frames
+        Of a piece.
+    transposed
+        Whether the network takes time x frequency.
+
+    Returns
+    -------
+    dict of str to Columns
+        By stage.
+    """
+    axis, found, now, width = (0 if transposed else 1), {}, Columns(), frames
+    for name, stage in chain(network):
+        if name in stages:
+            after = stages[name][1 + axis]
+            now, width = now.behind(stage, width, after, axis), after
+            found[name] = now
+    return found
+
+
 def layers_to_show(network: nn.Sequential, stages: dict[str, tuple[int, int, int]]) -> list[str]:
     """Choose the stages that are worth an array of maps each.
 
@@ -235,7 +321,8 @@ def respond(
     """Run a clip through a network and put its maps and answers on the clock of the sound.
 
     Where pieces overlap, each moment is shown from the piece in whose middle it lies nearest; where maps have more
-    than `RATE` columns a second or more than `ROWS` rows, neighbours are averaged.
+    than `RATE` columns a second or more than `ROWS` rows, neighbours are averaged. Of a map that has grown the columns
+    whose middles lie outside their piece are left out. Pieces that begin behind what is shown are not looked at.
 
     Parameters
     ----------
@@ -250,7 +337,7 @@ def respond(
     activation
         From logits to probabilities.
     layers
-        Names of stages; default: `layers_to_show`.
+        Names of stages, one named twice counting once; default: `layers_to_show`.
     filters
         How many filters of a layer to show: those that move most over the clip.
 
@@ -262,10 +349,12 @@ def respond(
     Raises
     ------
     RepriseError
-        The network has no such stage, or it has no maps; no layer of the network has maps.
+        The network has no such stage, or it has no maps; no layer is named, or none of the network has maps.
     """
     stages = map_stages(network, pieces.inputs)
-    wanted = layers_to_show(network, stages) if layers is None else list(layers)
+    wanted = layers_to_show(network, stages) if layers is None else list(dict.fromkeys(layers))
+    if layers is not None and not wanted:
+        raise RepriseError(f"no layer is named; choose among {', '.join(stages) or 'none'}")
     for name in wanted:
         if name not in stages:
             raise RepriseError(f"the network has no maps at {name!r}; choose among {', '.join(stages) or 'none'}")
@@ -279,21 +368,23 @@ def respond(
     columns = max(1, round((end - start) * RATE))
     times = start + (np.arange(columns) + 0.5) * (end - start) / columns
     head = chain(network)[-1][0]
+    pieces = _until(end, pieces)
     outputs = activations(network, pieces.inputs, list(dict.fromkeys([*wanted, head])))
     pieces_of_answer = len(pieces.starts) // len(pieces.inputs)
     answer = _nearest(times, pieces.starts[::pieces_of_answer], pieces.seconds * pieces_of_answer)
     probabilities = activation(torch.from_numpy(outputs[head])).numpy().astype(np.float32)
 
+    places = columns_of(network, stages, pieces.pictures.shape[2], transposed=pieces.transposed)
     shown = []
     for name in wanted:
         maps = pieces.upright(outputs.pop(name))
         shape = maps.shape[1:]
-        on_clock = _on_clock(_fewer_rows(maps), times, pieces)
+        on_clock = _on_clock(_fewer_rows(maps), times, pieces, places[name])
         strengths = on_clock.std(axis=(1, 2))
         strongest = np.sort(np.argsort(-strengths, kind="stable")[:filters])
         levels, lows, highs = _levels(on_clock[strongest])
         shown.append(Layer(name, shape, strongest, levels, lows, highs, strengths[strongest]))
-    pictures = _on_clock(pieces.pictures[:, None], times, pieces)
+    pictures = _on_clock(pieces.pictures[:, None], times, pieces, Columns())
     return Response(
         start=start,
         end=end,
@@ -310,17 +401,32 @@ def _nearest(times: np.ndarray, starts: np.ndarray, seconds: float) -> np.ndarra
     return np.abs(starts + seconds / 2 - times[:, None]).argmin(axis=1)
 
 
-def _on_clock(maps: np.ndarray, times: np.ndarray, pieces: Pieces) -> np.ndarray:
+def _until(end: float, pieces: Pieces) -> Pieces:
+    """The pieces of all answers of which any begins before `end` seconds."""
+    of_answer = len(pieces.starts) // len(pieces.inputs)
+    answers = int((pieces.starts[::of_answer] < end).sum())
+    some = slice(answers * of_answer)
+    return replace(pieces, inputs=pieces.inputs[:answers], pictures=pieces.pictures[some], starts=pieces.starts[some])
+
+
+def _on_clock(maps: np.ndarray, times: np.ndarray, pieces: Pieces, places: Columns) -> np.ndarray:
     """Maps (m, channels, rows, columns) of pieces laid out on `times`, (channels, rows, len(times)) in float64."""
-    width = maps.shape[3]
+    width, frames = maps.shape[3], pieces.pictures.shape[2]
     piece = _nearest(times, pieces.starts, pieces.seconds)
-    cells = (times - pieces.starts[piece]) / pieces.seconds * width  # 0 to width within the piece
-    half = width / pieces.seconds * (times[1] - times[0] if len(times) > 1 else 1 / RATE) / 2
+    # In columns of the map: from 0, where the first begins, to `width`.
+    cells = ((times - pieces.starts[piece]) / pieces.seconds * frames - places.edge) / places.step
+    half = frames / pieces.seconds / places.step * (times[1] - times[0] if len(times) > 1 else 1 / RATE) / 2
+    # Columns whose middles lie in the piece, or the nearest to its middle.
+    middles = places.edge + (np.arange(width) + 0.5) * places.step
+    (inside,) = np.nonzero((middles > 0) & (middles < frames))
+    if not len(inside):
+        inside = np.abs(middles - frames / 2).argmin(keepdims=True)
+    lowest, highest = inside[0], inside[-1] + 1
     # The cells whose centres a column covers; where it covers none, the cell that it lies in.
-    first = np.clip(np.ceil(cells - half - 0.5), 0, width).astype(int)
-    last = np.clip(np.ceil(cells + half - 0.5), 0, width).astype(int)
+    first = np.clip(np.ceil(cells - half - 0.5), lowest, highest).astype(int)
+    last = np.clip(np.ceil(cells + half - 0.5), lowest, highest).astype(int)
     none = last <= first
-    first[none] = np.clip(cells[none].astype(int), 0, width - 1)
+    first[none] = np.clip(np.floor(cells[none]), lowest, highest - 1).astype(int)
     last[none] = first[none] + 1
     flat = maps.transpose(1, 2, 0, 3).reshape(*maps.shape[1:3], -1)
     sums = np.zeros((*flat.shape[:2], flat.shape[2] + 1))

@@ -1,4 +1,7 @@
-"""The tool of study 001 for any network of this project: a clip, and what every filter answers while it plays.
+"""The tool of study 001 for the networks of this project: a clip, and what every filter answers while it plays.
+
+It takes networks that have maps over frequency and time and were trained from spectrograms. An arm that learns from
+vectors computed of each clip beforehand, such as embeddings, has no such maps and is refused.
 
 A study whose networks are trained by `harness.studies.networks` needs nothing for it. Its code module may offer
 
@@ -95,13 +98,14 @@ def open_network(record: Record, study: Study) -> tuple[Blueprint, Trial]:
     Raises
     ------
     RepriseError
-        The arm is no network whose layers could be shown.
+        The arm has no maps over frequency and time that could be shown.
     """
     if hasattr(study.code, "restore"):
         return study.code.restore(record, study)
     if "frozen_prefix" not in record.data:  # the mark of `harness.studies.networks.play`
         raise RepriseError(
-            f"{record.arm} of {study.name} is no network on spectrograms, so it has no filter maps; choose another arm"
+            f"{record.arm} of {study.name} learns from vectors that were computed of each clip beforehand, and has no "
+            "maps over frequency and time to show; choose an arm that is trained from spectrograms"
         )
     return networks.restore(record, study)
 
@@ -248,8 +252,8 @@ def listen(
     Raises
     ------
     RepriseError
-        The folder holds no sound record, its arm is no network, there is no such clip or layer, or the audio cannot
-        be used.
+        The folder holds no sound record, its arm has no maps, there is no such clip or layer, or the audio cannot be
+        used, such as that of a file which is shorter than the network takes.
     """
     record = records.verify(Path(run))
     study = studies.load(record.data["study"])
@@ -260,12 +264,22 @@ def listen(
     waveform = decode(found.path, rate, seconds=found.seconds)
     sound = decode(found.path, SOUND_RATE, seconds=found.seconds)
     limit = seconds or (np.inf if found.of_corpus else SECONDS)
-    if not found.of_corpus:  # a clip goes through the network whole, however little of it is shown; a file may be long
-        span = corpus.seconds or limit
-        waveform = waveform[: round(math.ceil(limit / span) * span * rate)]
+    # A clip is cut as a whole, however little of it is shown, as its level may depend on all of it. Where clips have
+    # one length a file is heard as several, each by itself, and those behind what is shown can be left out.
+    if not found.of_corpus and corpus.seconds:
+        waveform = waveform[: round(math.ceil(limit / corpus.seconds) * corpus.seconds * rate)]
+    try:
+        cut_up = pieces(study, blueprint, waveform, corpus.seconds)
+    except RepriseError as error:
+        if found.of_corpus:
+            raise
+        raise RepriseError(
+            f"{found.path.name} lasts {len(waveform) / rate:.2f} s, which is less than the network of {record.arm} "
+            "takes at once; give a longer file"
+        ) from error
     response = respond(
         blueprint.network,
-        pieces(study, blueprint, waveform, corpus.seconds),
+        cut_up,
         corpus.classes,
         end=min(limit, len(sound) / SOUND_RATE),
         activation=blueprint.activation,

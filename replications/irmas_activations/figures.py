@@ -11,6 +11,7 @@ from harness import corpora
 from harness.metrics import multilabel
 from harness.report import plots
 from harness.report.confusion_matrix import confusion_matrix
+from harness.report.estimates import interval_in_words
 from harness.report.style import CHANCE, HATCHES, LINES, MARKERS, new_figure, palette, style, write_foot
 from harness.studies.records import PARTS, Predictions, Record
 from harness.studies.study import Study
@@ -22,6 +23,8 @@ from replications.irmas_activations.tables import title_of
 
 #: Most filters that the panel of flute and clarinet shows.
 FILTERS = 6
+#: Markers of thresholds: the hollow one is larger, so that both are seen where the two ways give the same.
+CHOSEN = {"chosen": {"markersize": 4}, "oracle": {"markersize": 8, "markerfacecolor": "none"}}
 
 
 def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, str]]:
@@ -88,7 +91,7 @@ def instruments(
         axes = figure.subplots()
         for number, (name, colour) in enumerate(zip(conditions, palette(len(conditions)), strict=True)):
             f1 = scores.sampled(of_condition(records, name), "s2", "chosen", songs, replicates=replicates)[1]["f1"]
-            found = [scores.estimate(f1[:, place], level=level) for place in places]
+            found = [scores.estimate(f1[..., place], level=level) for place in places]
             where = places - 0.4 + (number + 0.5) * height
             axes.barh(
                 where,
@@ -120,7 +123,7 @@ def instruments(
         write_foot(
             figure,
             f"Beside each instrument its test excerpts. S2, the threshold chosen on validation mixtures; mean over the "
-            f"seeds. Lines: {level:.0%} basic bootstrap intervals over songs ({replicates:,} replicates). Chance: the "
+            f"seeds. Lines: {interval_in_words(records, 'songs', replicates, level)}. Chance: the "
             "F1 of calling the instrument present every time. The published model's F1 is not shown, as the paper's "
             "Fig. 1 has bars without numbers; of them the paper says that flute (bold) is above clarinet (bold). "
             f"{scores.provenance(study, records).sentence()}",
@@ -155,9 +158,10 @@ def thresholds(study: Study, records: Sequence[Record]) -> Figure:
                     axes.plot(curves[part][0]["threshold"], mean, color=colour, linestyle=line)
                 for record, curve in zip(some, curves["test"], strict=True):
                     by_value = curve.set_index("threshold")["f1_micro"]
-                    for choice, face in (("chosen", colour), ("oracle", "white")):
-                        value = scores.value_of(scores.threshold(record, how, choice))
-                        axes.plot(value, by_value[value], marker=marker, color=colour, markerfacecolor=face, zorder=3)
+                    at = {c: scores.value_of(scores.threshold(record, how, c)) for c in CHOSEN}
+                    axes.plot(at.values(), [by_value[value] for value in at.values()], color=colour, linewidth=0.6)
+                    for choice, look in CHOSEN.items():
+                        axes.plot(at[choice], by_value[at[choice]], marker=marker, color=colour, zorder=3, **look)
                 if how == "s1":
                     handles.append(Line2D([], [], color=colour, marker=marker, label=study.condition(name).title))
             always = multilabel.chance(records[0].predictions("test").labels)["f1_micro_unmasked"]
@@ -169,14 +173,16 @@ def thresholds(study: Study, records: Sequence[Record]) -> Figure:
         handles += [
             Line2D([], [], color="0.2", linestyle=LINES[0], label="test excerpts"),
             Line2D([], [], color="0.2", linestyle=LINES[1], label="validation mixtures"),
+            Line2D([], [], color="0.2", linestyle="", marker="o", label="chosen on mixtures", **CHOSEN["chosen"]),
+            Line2D([], [], color="0.2", linestyle="", marker="o", label="oracle", **CHOSEN["oracle"]),
             Line2D([], [], label="all present", **CHANCE),
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handlelength=3)
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=3)
         write_foot(
             figure,
             "Lines: means over the seeds, at the thresholds that public code has tried. Filled markers: what each "
-            "trial gets on test excerpts with its threshold from validation mixtures; hollow: with the best on the "
-            f"test excerpts, an oracle's. {scores.provenance(study, records).sentence()}",
+            "trial gets on test excerpts with its threshold from validation mixtures; hollow, joined to it by a thin "
+            f"line: with the best on the test excerpts, an oracle's. {scores.provenance(study, records).sentence()}",
         )
     return figure
 
@@ -317,8 +323,8 @@ def flute_and_clarinet(study: Study, several: Sequence[Answers]) -> Figure:
                 panel.plot([column - 0.33, column + 0.33], [values[side].mean()] * 2, color="0.1", linewidth=1.4)
             panel.set_xlim(-0.5, 1.5)
             panel.set_xticks([0, 1], ["flute", "clarinet"])
-            star = "*" if abs(of_filter.auc - 0.5) > of_filter.bar else ""
-            panel.set_title(f"{LAYERS[of_filter.stage]}, {of_filter.filter}{star}\nAUC {of_filter.auc:.2f}")
+            star, area = "*" if of_filter.beyond else "", max(of_filter.auc, 1 - of_filter.auc)
+            panel.set_title(f"{LAYERS[of_filter.stage]}, {of_filter.filter}{star}\narea {area:.2f}")
             panel.tick_params(axis="y", labelsize=6)
         panels[0].set_ylabel("mean activation")
         write_foot(
@@ -326,8 +332,9 @@ def flute_and_clarinet(study: Study, several: Sequence[Answers]) -> Figure:
             "Test excerpts with a flute or a clarinet, and not both; right: the instrument is predicted (S2, the "
             "threshold chosen on validation mixtures). Above: mean over the seeds, in standard deviations over these "
             "excerpts; thin lines: range of the seeds; in brackets the excerpts, one for each seed. Below: the filters "
-            f"of seed {first.record.seed} that tell the two best, by excerpt, with means; *: further from 0.5 than the "
-            "layer's best is in 95% of permutations of the songs' labels. Condition: "
+            f"of seed {first.record.seed} that tell the two best, by excerpt, with means; area: under the ROC curve, "
+            "for the instrument that a filter answers more to; *: greater than the layer's best has it in 95% of "
+            "permutations of the songs' labels. Condition: "
             f"{study.condition(first.record.condition).title}. "
             f"{scores.provenance(study, [a.record for a in several]).sentence()}",
         )

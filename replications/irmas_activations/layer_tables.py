@@ -1,11 +1,12 @@
 """What layers and filters answer to flutes and clarinets, as tables (study 001, section 3)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from harness.report.estimates import interval_in_words
 from harness.report.writers import MINUS, Column, Table
 from harness.studies.study import Study
 from replications.irmas_activations import scores
@@ -14,10 +15,13 @@ from replications.irmas_activations.answers import (
     LAYERS,
     PERMUTATIONS,
     Answers,
+    Bias,
+    class_bias,
     contrast,
+    filter_contrast,
     filters_of,
     groups,
-    sampled_auc,
+    right_bias,
     top_filters,
 )
 
@@ -41,7 +45,7 @@ def layer_table(
     several
         Answers of trials of one condition.
     replicates
-        Of the bootstrap over songs.
+        Of the bootstrap over seeds and songs together.
     permutations
         As in `filters_of`.
 
@@ -51,44 +55,51 @@ def layer_table(
         One row per layer.
     """
     ranked = [filters_of(found, permutations=permutations) for found in several]
+    tests = {
+        "class": class_bias(several, permutations=permutations),
+        "flute": right_bias(several, True, permutations=permutations),
+        "clarinet": right_bias(several, False, permutations=permutations),
+    }
     rows = []
-    for stage, title in LAYERS.items():
+    for number, (stage, title) in enumerate(LAYERS.items()):
         of_stage = [frame[frame["stage"] == stage] for frame in ranked]
-        beyond = [int(((f["auc"] - 0.5).abs() > f["bar"]).sum()) for f in of_stage]
-        best = [float((f["auc"] - 0.5).abs().max()) + 0.5 for f in of_stage]
+        best = float(np.mean([(f["auc"] - 0.5).abs().max() for f in of_stage]))
         row = {
             "layer": title,
             "stage": stage,
             "section": "all",
             "metric": "activation",
             "filters": len(of_stage[0]),
-            "beyond": float(np.mean(beyond)),
-            "best": float(np.mean(best)),
-            "bar": float(np.mean([f["bar"].iloc[0] + 0.5 for f in of_stage])),
+            "beyond": float(np.mean([f["beyond"].sum() for f in of_stage])),
+            "best": best + 0.5,
+            "bar": math.nan if tests["class"] is None else tests["class"].bars[number] + 0.5,
         }
         row["beyond_title"] = f"{row['beyond']:.1f} of {row['filters']}"
-        row["best_title"] = f"{row['best']:.2f} ({row['bar']:.2f})"
+        row["best_title"] = f"{row['best']:.2f}" + ("" if tests["class"] is None else f" ({row['bar']:.2f})")
         for name, (first, second) in CONTRASTS.items():
             values = contrast(several, stage, first, second, replicates)
             found = scores.estimate(values, bounds=(-math.inf, math.inf))
             row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= _tested(name, tests[name], number)
         rows.append(row)
-    numbers = [c for c in rows[0] if c.startswith(tuple(CONTRASTS))]
+    numbers = [c for name in CONTRASTS for c in (name, f"{name}_low", f"{name}_high", f"{name}_p")]
     origin = scores.provenance(study, [found.record for found in several])
-    counts = {name: np.mean([groups(found)[name].sum() for found in several]) for name in groups(several[0])}
-    said = "; ".join(f"{name} {count:.3g}" for name, count in counts.items())
+    said = "; ".join(_counted(name, several) for name in groups(several[0]))
     return Table(
         name="layers",
         title="Is there an “activation bias” on instrument class or correctness? Mean activation of each layer",
         caption=f"{origin.sentence()} Of these the excerpts with a flute or a clarinet, and not both: {said} (mean "
-        "over the seeds; right: the instrument is predicted, S2, the threshold chosen on validation mixtures). "
-        "Differences of the layer's mean activation, in standard deviations over these excerpts, with 95% bootstrap "
-        f"intervals over songs ({replicates:,} replicates); °: the interval holds zero; without trials that have fewer "
-        f"than {FEWEST} songs on either side, and none where that leaves none of them. Filters that tell: those whose "
-        "mean activation has an area under the ROC curve, flutes against clarinets, further from 0.5 than the layer's "
-        f"best filter has it in 95% of {permutations:,} permutations of the songs' labels; mean over the seeds. Best: "
-        "the area of the layer's best filter, in brackets what it stays below in 95% of the permutations. Behind the "
-        "non-linearity of each layer.",
+        "over the seeds, in brackets with no other label; right: the instrument is predicted, S2, the threshold chosen "
+        "on validation mixtures). "
+        "Differences of the layer's mean activation, in standard deviations over these excerpts, of excerpts with one "
+        "label and of the others each by themselves, mean over "
+        f"the seeds with the {interval_in_words([found.record for found in several], 'songs', replicates)}; °: the "
+        f"interval holds zero; without trials that have fewer than {FEWEST} songs on either side, and none where that "
+        "leaves none of them. Filters that tell: those whose mean activation has an area under the ROC curve, flutes "
+        "against clarinets, further from 0.5 than the layer's best filter has it in 95% of "
+        f"{permutations:,} permutations of the songs' labels; mean over the seeds. Best: the area of the layer's best "
+        "filter, flutes against clarinets or the reverse, in brackets what it does not exceed in 95% of the "
+        f"permutations, the same for all seeds. {_said(tests)} Behind the non-linearity of each layer.",
         notes="",
         frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
         columns=(
@@ -103,6 +114,46 @@ def layer_table(
         section="section",
         provenance=origin,
     )
+
+
+def _tested(name: str, bias: Bias | None, layer: int) -> dict[str, float | int | bool | None]:
+    """What a test says of one layer, and of all of them together."""
+    if bias is None:
+        return {f"{name}_beyond": None, f"{name}_able": None, f"{name}_p": math.nan, f"{name}_seeds": 0}
+    return {
+        f"{name}_beyond": bool(bias.found[layer] > bias.bars[layer]),
+        f"{name}_able": bool(bias.able[layer]),
+        f"{name}_p": bias.chance,
+        f"{name}_seeds": bias.trials,
+    }
+
+
+def _counted(name: str, several: Sequence[Answers]) -> str:
+    """How many excerpts a group has, and how many of them have no other label, mean over trials."""
+    of_group = [groups(found)[name] for found in several]
+    alone = np.mean([(found.alone & chosen).sum() for found, chosen in zip(several, of_group, strict=True)])
+    return f"{name} {np.mean([chosen.sum() for chosen in of_group]):.3g} ({alone:.3g})"
+
+
+def _said(tests: Mapping[str, Bias | None]) -> str:
+    """How many layers each test finds, in a sentence."""
+    titles = {
+        "class": "flute and clarinet",
+        "flute": "flutes right and missed",
+        "clarinet": "clarinets right and missed",
+    }
+    said = [
+        f"{title} " + ("not judged, too few songs" if (b := tests[name]) is None else _found(b))
+        for name, title in titles.items()
+    ]
+    return f"Layers beyond 95% of the permutations, and how often chance gives as many: {', '.join(said)}."
+
+
+def _found(bias: Bias) -> str:
+    """How many layers a test finds."""
+    unable = int((~bias.able).sum())
+    could_not = f"; {unable} could not be, as chance tells so few songs apart without fault" if unable else ""
+    return f"in {bias.count} (p = {bias.chance:.2g}{could_not})"
 
 
 def filter_table(
@@ -124,17 +175,14 @@ def filter_table(
     Returns
     -------
     Table
-        `SHOWN` rows, the best first. Filters have numbers from 0, as in the player.
+        `SHOWN` rows in the order of `top_filters`. Filters have numbers from 0, as in the player.
     """
-    top = top_filters(found, permutations=permutations)
-    of_song = dict(zip(found.keys.tolist(), found.songs.tolist(), strict=True))
-    counted = scores.weights(found.keys.tolist(), of_song, replicates)
     rows = []
-    for place, of_filter in enumerate(top.itertuples(), start=1):
+    for place, of_filter in enumerate(top_filters(found, permutations=permutations).itertuples(), start=1):
         values = found.means[of_filter.stage][:, of_filter.filter]
         flutes = of_filter.auc > 0.5
-        area = scores.estimate(sampled_auc(values, found.flute == flutes, counted), level=level)
-        known = area.low is not None and area.value < 1  # the bootstrap of a perfect order knows of nothing else
+        drawn = filter_contrast(found, of_filter.stage, of_filter.filter, replicates)
+        gap = scores.estimate(drawn, level=level, bounds=(-math.inf, math.inf))
         rows.append(
             {
                 "place": str(place),
@@ -144,13 +192,12 @@ def filter_table(
                 "answers_more_to": "flutes" if flutes else "clarinets",
                 "metric": "auc",
                 "section": "all",
-                "area": area.value,
-                "area_low": area.low if known else math.nan,
-                "area_high": area.high if known else math.nan,
-                "area_title": f"{area.value:.3f}" + (f" [{area.low:.3f}, {area.high:.3f}]" if known else ""),
+                "area": max(of_filter.auc, 1 - of_filter.auc),
+                "bar": 0.5 + of_filter.bar,
                 "flute": float(values[found.flute].mean()),
                 "clarinet": float(values[~found.flute].mean()),
-                "beyond_chance": "yes" if abs(of_filter.auc - 0.5) > of_filter.bar else "no",
+                **scores.ends("difference", gap),
+                "beyond_chance": "yes" if of_filter.beyond else "no",
             }
         )
     origin = scores.provenance(study, [found.record])
@@ -159,21 +206,24 @@ def filter_table(
         name="filters",
         title="Filters that best tell flutes from clarinets",
         caption=f"{origin.sentence()} Seed {found.record.seed}; {clips}. Flutes, clarinets: the filter's mean "
-        "activation. Area: under the ROC curve of that, for the instrument it answers more to, 0.5 for a filter that "
-        f"tells nothing; in brackets its {level:.0%} basic bootstrap interval over songs ({replicates:,} replicates), "
-        "of which there is none where the two are told apart without fault. The filters were picked on the very "
-        "excerpts that they are measured on, so that the intervals flatter them; what counts is the last column: "
-        "whether a filter is further from 0.5 than the best of its layer is in 95% of "
-        f"{permutations:,} permutations of the songs' labels.",
+        "activation, and their difference in standard deviations over these excerpts with its "
+        f"{level:.0%} basic bootstrap interval over songs ({replicates:,} replicates). Area: under the ROC curve of "
+        "that, for the instrument it answers more to, 0.5 for a filter that tells nothing. Bar: the area that the best "
+        f"filter of the layer does not exceed in 95% of {permutations:,} permutations of the songs' labels; a layer of "
+        "many filters has some that tell by chance. In the order of how far the area lies above the bar. The filters "
+        "were picked on the very excerpts that they are measured on, so that the intervals flatter them; what counts "
+        "is the last column, whether the area exceeds the bar.",
         notes="",
-        frame=pd.DataFrame(rows),
+        frame=pd.DataFrame(rows).astype(dict.fromkeys(("difference", "difference_low", "difference_high"), float)),
         columns=(
             Column("place", "", "text"),
             Column("name_title", "Layer, filter", "text"),
             Column("answers_more_to", "Answers more to", "text"),
             Column("flute", "Flutes", "score"),
             Column("clarinet", "Clarinets", "score"),
-            Column("area_title", "Area", "text"),
+            Column("difference", f"Flutes {MINUS} clarinets, SD", "difference"),
+            Column("area", "Area", "score"),
+            Column("bar", "Bar", "score"),
             Column("beyond_chance", "Beyond chance", "text"),
         ),
         group=("place",),

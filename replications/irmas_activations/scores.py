@@ -1,4 +1,4 @@
-"""Scores of test excerpts at a threshold of one's choice, with intervals over songs.
+"""Scores of test excerpts at a threshold of one's choice, with intervals over seeds and songs together.
 
 Excerpts of one song are not independent of each other, so that every interval here draws whole songs.
 """
@@ -11,8 +11,10 @@ import pandas as pd
 
 from harness.corpora import Corpus
 from harness.metrics import multilabel, uncertainty
+from harness.metrics.seeds import Replicates, joint
 from harness.report import estimates
 from harness.report.estimates import Estimate, Provenance
+from harness.report.resampling import Draws
 from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
 from replications.irmas_activations.windows import GRIDS, Threshold, best_threshold, threshold_curve
@@ -62,7 +64,7 @@ def curve(record: Record, part: str, how: str) -> pd.DataFrame:
     return threshold_curve(p.labels, p.probabilities, GRIDS[how])
 
 
-def threshold(record: Record, how: str, choice: str) -> Threshold | float:
+def threshold(record: Record, how: str, choice: str, *, by: str = "f1_micro_unmasked") -> Threshold | float:
     """A trial's threshold.
 
     Parameters
@@ -71,15 +73,20 @@ def threshold(record: Record, how: str, choice: str) -> Threshold | float:
         As in `predictions`.
     choice
         One of `CHOICES`.
+    by
+        The score that is best there: ``"f1_micro_unmasked"`` or ``"f1_macro_unmasked"``.
 
     Returns
     -------
     Threshold or float
-        A number where it is fixed.
+        A number where it is fixed, or chosen by macro F1.
     """
     if choice == "fixed":
         return float(record.data["protocol"]["threshold"])
-    return best_threshold(curve(record, "valid" if choice == "chosen" else "test", how))
+    found = curve(record, "valid" if choice == "chosen" else "test", how)
+    if by == "f1_macro_unmasked":
+        return float(found["threshold"].iloc[found["f1_macro"].to_numpy().argmax()])
+    return best_threshold(found)
 
 
 def value_of(found: Threshold | float) -> float:
@@ -114,16 +121,16 @@ def weights(keys: Sequence[str] | np.ndarray, songs: Mapping[str, str], replicat
     songs
         As `songs_of` gives them.
     replicates
-        Of the bootstrap. The same keys give the same draws.
+        Of the bootstrap. The same keys give the same draws, which are those of verdicts.
 
     Returns
     -------
     np.ndarray, shape (1 + replicates, n)
         The first row is ones. Each further one draws as many songs as there are, each with all its excerpts.
     """
-    groups = np.array([songs[key] for key in keys], str)
-    drawn = uncertainty.resample(len(groups), replicates, seed=0, groups=groups)
-    return np.concatenate([np.ones((1, len(groups)), np.int64), *drawn])
+    keys = np.asarray(keys)
+    draws = Draws([[keys]], replicates, lambda some: np.array([songs[key] for key in some.tolist()], str))
+    return np.concatenate([np.ones((1, len(keys)), np.int64), *draws.weights(keys)])
 
 
 def sampled(
@@ -133,6 +140,7 @@ def sampled(
     songs: Mapping[str, str],
     *,
     metrics: Sequence[str] = ("f1_micro_unmasked", "f1_macro_unmasked"),
+    by: str = "f1_micro_unmasked",
     replicates: int = 1000,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Scores of the test excerpts as they are, and of resampled songs.
@@ -141,7 +149,7 @@ def sampled(
     ----------
     records
         Of one condition; at least one. Each has a threshold of its own, which resampling does not change.
-    how, choice
+    how, choice, by
         As in `threshold`.
     songs, replicates
         As in `weights`.
@@ -150,9 +158,9 @@ def sampled(
 
     Returns
     -------
-    averages : dict of str to np.ndarray, shape (1 + replicates,)
-        By metric: mean over the records; the first is of the excerpts as they are.
-    per_class : dict of str to np.ndarray, shape (1 + replicates, c)
+    averages : dict of str to np.ndarray, shape (seeds, 1 + replicates)
+        By metric; the first of each row is of the excerpts as they are.
+    per_class : dict of str to np.ndarray, shape (seeds, 1 + replicates, c)
         ``"precision"``, ``"recall"`` and ``"f1"``, likewise.
     """
     averages, per_class = [], []
@@ -162,13 +170,13 @@ def sampled(
             *multilabel.validate(p.labels, p.probabilities),
             weights(p.keys, songs, replicates),
             metrics=metrics,
-            threshold=value_of(threshold(record, how, choice)),
+            threshold=value_of(threshold(record, how, choice, by=by)),
         )
         averages.append(found[0])
         per_class.append(found[1])
     return (
-        {name: np.mean([a[name] for a in averages], axis=0) for name in metrics},
-        {name: np.mean([c[f"{name}_unmasked"] for c in per_class], axis=0) for name in ("precision", "recall", "f1")},
+        {name: np.stack([a[name] for a in averages]) for name in metrics},
+        {name: np.stack([c[f"{name}_unmasked"] for c in per_class]) for name in ("precision", "recall", "f1")},
     )
 
 
@@ -179,29 +187,29 @@ def estimate(
     level: float = 0.95,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
-    """A score with its interval.
+    """The mean of a score over seeds with its interval.
 
     Parameters
     ----------
-    values : np.ndarray, shape (1 + replicates,)
-        First that of the excerpts as they are.
+    values : np.ndarray, shape (seeds, 1 + replicates)
+        First in each row that of the excerpts as they are.
     chance
         What someone gets who does not listen.
     level
-        Of the basic bootstrap interval.
+        Of the basic bootstrap interval over seeds and songs together; with one seed over songs alone.
     bounds
         Lowest and highest possible value.
 
     Returns
     -------
     Estimate
-        Undefined where the first value is NaN.
+        Undefined where the first value of a seed is NaN.
     """
-    if np.isnan(values[0]):
+    if np.isnan(values[:, 0]).any():
         return Estimate(None, None, None, chance)
-    score = float(values[0])
-    ends = uncertainty.interval(score, values[1:], level, bounds=bounds) or (None, None)
-    return Estimate(score, *ends, chance)
+    found = Replicates(values[:, 0], values[:, 1:])
+    ends = uncertainty.interval(found.score, joint(found), level, bounds=bounds) or (None, None)
+    return Estimate(found.score, *ends, chance)
 
 
 def ends(name: str, of: Estimate | None) -> dict[str, float | None]:
