@@ -104,8 +104,8 @@ def draw(
         parts = set(clips["partition"]) if name == "official" and "partition" in clips else {"train", "test"}
         if absent := [part for part in ("train", "test") if part not in parts]:
             raise RepriseError(
-                f"{corpus} ({whole:,} clips) has nothing of its published {' and '.join(absent)} part: get the archives "
-                f"that are missing, by `reprise data fetch {corpus}`"
+                f"{corpus} ({whole:,} clips) has nothing of its published {' and '.join(absent)} part: get what is "
+                f"missing by `reprise data fetch {corpus}`"
             )
         raise RepriseError(
             f"the split {name} of {corpus} ({whole:,} clips) leaves nothing for {' and '.join(empty)}: "

@@ -129,8 +129,8 @@ def fig1_table(
         "Published: the network's own paper, first version, of the same layers; Fig. 1 of this paper has bars without "
         "numbers. Runs of it by others: 0.60 and 0.50, or 0.64 and 0.55 (implied by Reghunath and Rajan, 2022); "
         f"margins of the verdicts: {band}. LRAP: label-ranking average precision. *: best of its column and way to "
-        "come to a threshold; °: not above chance, to call every instrument present every time, or in LRAP to rank them by "
-        "how often they are."
+        "come to a threshold; °: not above chance, to call every instrument present every time, or in LRAP to rank "
+        "them by how often they are."
     )
     numbers = [c for c in rows[0] if c in ("published", "chance") or c.startswith(("ours_", "band_"))]
     return Table(
