@@ -29,13 +29,20 @@ class Ties:
     letters
         For each metric those of each arm, by name; ``"a"`` is shared with the best arm. An arm whose score is undefined
         has none.
-    caption
-        What the letters mean and what they stand on, and with several seeds Friedman's test of all arms at once. Empty
-        if there is nothing to compare.
+    sentence
+        What the letters mean and what they stand on. Empty if there is nothing to compare.
+    test
+        A sentence on Friedman's test of all arms at once. Empty where there are too few arms or seeds.
     """
 
     letters: Mapping[str, Mapping[str, str]]
-    caption: str
+    sentence: str
+    test: str = ""
+
+    @property
+    def caption(self) -> str:
+        """Both sentences."""
+        return " ".join(filter(None, (self.sentence, self.test)))
 
     def of(self, metric: str, arm: str) -> str | None:
         """Letters of an arm; None if it has none."""
@@ -132,7 +139,7 @@ def ties(
                 found[metric][arm] = replicated
     named = {metric: _letters(of_arms, metric, level) for metric, of_arms in found.items()}
     cut = any(len(of_seed) > len(seeds) for of_seed in by_arm.values())
-    return Ties(named, _sentence(arms, unit, seeds, cut, level) + _of_all(arms, found, seeds))
+    return Ties(named, _sentence(arms, unit, seeds, cut, level), _of_all(arms, found, seeds))
 
 
 def _letters(of_arms: Mapping[str, Replicates], metric: str, level: float) -> dict[str, str]:
@@ -160,4 +167,4 @@ def _of_all(arms: str, found: Mapping[str, Mapping[str, Replicates]], seeds: Seq
         f"{rank(np.stack([r.scores for r in of_arms.values()], axis=1)).p_value:.3f} by {estimates.in_words(metric)}"
         for metric, of_arms in found.items()
     ]
-    return f" Friedman's test of all {arms} at once, the seeds as blocks: p = {', '.join(p_values)}."
+    return f"Friedman's test of all {arms} at once, the seeds as blocks: p = {', '.join(p_values)}."

@@ -303,7 +303,7 @@ def _ours(v: Verdict) -> str:
 def _verdict(v: Verdict) -> str:
     if v.probability is not None:
         verdict, colon, why = v.verdict.partition(":")
-        p = "" if v.p_value is None else f", p {v.p_value:.3f}"
+        p = "" if v.p_value is None else ", p < 0.001" if v.p_value < 0.001 else f", p {v.p_value:.3f}"
         return f"{verdict} (P {v.probability:.2f}{p}){colon}{why}"
     if v.verdict != INCONCLUSIVE:
         return v.verdict

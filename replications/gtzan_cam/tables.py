@@ -212,11 +212,16 @@ class _Tied:
     @property
     def caption(self) -> str:
         """What the letters mean, after a space; where that differs between conditions, of each."""
-        said = {name: t.caption for name, t in self.of_conditions.items() if t.caption}
+        said = {name: t.sentence for name, t in self.of_conditions.items() if t.sentence}
         if len(set(said.values())) > 1:
-            return "".join(f" {text[:-1]} (“{self._titles[name]}”)." for name, text in said.items())
-        order = " One protocol after the other, in the order of the columns." if len(self.of_conditions) > 1 else ""
-        return "".join(f" {text}{order}" for text in set(said.values()))
+            text = "".join(f" {text[:-1]} (“{self._titles[name]}”)." for name, text in said.items())
+        else:
+            order = " One protocol after the other, in the order of the columns." if len(self.of_conditions) > 1 else ""
+            text = "".join(f" {text}{order}" for text in set(said.values()))
+        tests = {name: t.test for name, t in self.of_conditions.items() if t.test}
+        if len(tests) == 1:
+            return f"{text} {next(iter(tests.values()))}"
+        return text + "".join(f" {test[:-1]} (“{self._titles[name]}”)." for name, test in tests.items())
 
     def columns(self, arm: str) -> dict[str, str | None]:
         """Letters of a net, for each condition and in one."""
