@@ -22,7 +22,7 @@ from PIL import Image
 from harness.errors import RepriseError
 from harness.report.clip_picture import HEAT
 from harness.report.gallery import data_uri, mp3, render_page
-from harness.report.style import SMALL, new_figure, style
+from harness.report.style import SMALL, in_few_colours, new_figure, style
 from harness.storage import atomic_path, write_text
 
 #: Rate of the page's sounds, and how they are encoded: about 36 kbit/s, as a page has hundreds of them. At less the
@@ -317,9 +317,7 @@ def picture(piece: Piece) -> bytes:
         canvas.draw()
         image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     file = io.BytesIO()
-    image.quantize(128, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(
-        file, "PNG", optimize=True
-    )
+    in_few_colours(image, 128).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

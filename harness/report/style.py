@@ -135,18 +135,20 @@ def save(figure: Figure, path: Path) -> list[Path]:
     return [picture, page]
 
 
-def in_few_colours(image: Image.Image) -> Image.Image:
+def in_few_colours(image: Image.Image, colours: int = COLOURS) -> Image.Image:
     """A picture with a palette: a third of the file, and no difference to be seen.
 
     Parameters
     ----------
     image
         Any.
+    colours
+        How many at most.
 
     Returns
     -------
     PIL.Image.Image
-        With at most `COLOURS`, those that few pixels have among them, such as a legend's.
+        The colours that few pixels have, such as a legend's, are among those kept.
     """
     method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-    return image.convert("RGB").quantize(COLOURS, method=method, kmeans=1, dither=dither)
+    return image.convert("RGB").quantize(colours, method=method, kmeans=1, dither=dither)
