@@ -17,6 +17,8 @@ every clip has one class and it is known, a `mask` may only be True everywhere, 
 
 Precision is 0 where the class is never predicted. Recall and F1 of a class without clips are undefined, which is None
 and never NaN, and such a class is left out of the means.
+
+To add a metric, write one more entry to the table below: see `harness.metrics.table.Metric`.
 """
 
 from collections.abc import Sequence
@@ -24,118 +26,105 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics import multilabel
-from harness.metrics.multilabel import ratio
-
-#: Names of the averaged scores.
-METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")
-
-#: Averaged score -> the per-class score that it is the mean of. The others are no means over classes.
-MEAN_OF = {"balanced_accuracy": "recall", "f1_macro": "f1"}
-
-#: Those of which lower is better; they have no highest value.
-LOSSES = ("log_loss",)
+from harness.metrics import inputs, table
+from harness.metrics.table import Metric, register
+from harness.metrics.tally import Tally, ratio
 
 #: Distance from 0 and 1 that a probability keeps in the logarithm.
 EPSILON = 1e-7
-#: How far from 1 a clip's probabilities may add up.
-TOLERANCE = 1e-3
+#: What counts as a label.
+EVERY_CLIP = "every clip's class"
 
 
-def validate(
-    labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Check the arrays of this module and bring them into one form.
-
-    Parameters
-    ----------
-    labels : np.ndarray [shape=(n, c)]
-        0 or 1, of any type, a single 1 per row.
-    probabilities : np.ndarray [shape=(n, c)]
-        In [0, 1]; each row adds up to 1.
-    mask : np.ndarray [shape=(n, c)], optional
-        1 everywhere, of any type.
-
-    Returns
-    -------
-    labels : np.ndarray [shape=(n, c), dtype=bool]
-        As given.
-    probabilities : np.ndarray [shape=(n, c), dtype=float64]
-        As given.
-    mask : np.ndarray [shape=(n, c), dtype=bool]
-        True everywhere.
-
-    Raises
-    ------
-    ValueError
-        As `multilabel.validate`; or a label is unobserved, a clip has not exactly one class, or its probabilities do
-        not add up to 1.
-    """
-    labels, probabilities, mask = multilabel.validate(labels, probabilities, mask)
-    if not mask.all():
-        raise ValueError(f"every label must be observed, but {(~mask).sum()} are masked")
-    if (several := labels.sum(axis=1) != 1).any():
-        row = np.flatnonzero(several)[0]
-        raise ValueError(f"every clip must have one class, but row {row} has {labels[row].sum()}")
-    sums = probabilities.sum(axis=1)
-    row = np.abs(sums - 1).argmax()
-    if abs(sums[row] - 1) > TOLERANCE:
-        raise ValueError(f"the probabilities of a clip must add up to 1, but those of row {row} give {sums[row]:.4g}")
-    return labels, probabilities, mask
+def _recall(tally: Tally) -> np.ndarray:
+    return ratio(tally.tp, tally.tp + tally.fn, zero_division=np.nan)
 
 
-def weighted_scores(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    mask: np.ndarray,
-    weights: np.ndarray,
-    *,
-    metrics: Sequence[str] = METRICS,
-    threshold: float = 0.5,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """All scores under many weightings of the clips at once: what `evaluate` and the bootstrap stand on.
+def _f1(tally: Tally) -> np.ndarray:
+    there = tally.tp + tally.fn
+    return ratio(2 * tally.tp, np.where(there == 0, 0, there + tally.tp + tally.fp), zero_division=np.nan)
 
-    Parameters
-    ----------
-    labels, probabilities, mask : np.ndarray [shape=(n, c)]
-        As `validate` returns them.
-    weights : np.ndarray [shape=(r, n)]
-        How often each clip counts, per weighting.
-    metrics
-        The averaged scores wanted, out of `METRICS`.
-    threshold
-        Not used.
 
-    Returns
-    -------
-    averages : dict of str to np.ndarray [shape=(r,)]
-        One entry per metric, NaN where undefined.
-    per_class : dict of str to np.ndarray [shape=(r, c)]
-        Precision, recall and F1, NaN where undefined.
-    """
-    weights = weights.astype(np.float64)
-    predicted = _one_hot(probabilities)
-    hits, support, predictions = (weights @ counted for counted in (labels & predicted, labels, predicted))
-    per_class = {
-        "precision": ratio(hits, predictions),
-        "recall": ratio(hits, support, zero_division=np.nan),
-        "f1": np.where(support == 0, np.nan, ratio(2 * hits, support + predictions)),
-    }
-    of_clip = {
-        "accuracy": (labels & predicted).any(axis=1),
-        "log_loss": -np.log(np.clip(probabilities[labels], EPSILON, 1 - EPSILON)),
-    }
-    averages = {}
-    for name in metrics:
-        if name in MEAN_OF:
-            values = per_class[MEAN_OF[name]]
-            defined = ~np.isnan(values)
-            averages[name] = ratio(np.nansum(values, axis=1), defined.sum(axis=1), zero_division=np.nan)
-        elif name in of_clip:
-            averages[name] = ratio(weights @ of_clip[name], weights.sum(axis=1), zero_division=np.nan)
-        else:
-            raise ValueError(f"there is no metric '{name}'; choose from {', '.join(METRICS)}")
-    return averages, per_class
+def _accuracy(tally: Tally) -> np.ndarray:
+    return tally.over_clips((tally.labels & tally.predicted).any(axis=1))
+
+
+def _log_loss(tally: Tally) -> np.ndarray:
+    return tally.over_clips(-np.log(np.clip(tally.probabilities[tally.labels], EPSILON, 1 - EPSILON)))
+
+
+def _frequencies(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The answer that a class is as probable as it is frequent; the class predicted is then the most frequent one."""
+    return labels.mean(axis=0)[None]
+
+
+def _guessing(labels: np.ndarray, mask: np.ndarray) -> float:
+    """Guessed at random, a class's precision, recall and F1 are its share of the clips; the shares add up to 1."""
+    return 1 / int(labels.any(axis=0).sum())
+
+
+_ENTRIES = (
+    Metric(
+        name="accuracy",
+        title="Accuracy",
+        in_words="accuracy",
+        task="multiclass",
+        score=_accuracy,
+        family="accuracy",
+        average="micro",
+        counts=EVERY_CLIP,
+        without_listening=_frequencies,
+        chance_in_words="naming the most frequent class",
+    ),
+    Metric(
+        name="balanced_accuracy",
+        title="Accuracy (balanced)",
+        in_words="accuracy (balanced)",
+        task="multiclass",
+        score=_recall,
+        per_class="recall",
+        family="accuracy",
+        average="macro",
+        counts=EVERY_CLIP,
+        usual=True,
+        without_listening=_frequencies,
+        chance_in_words="naming one class every time",
+    ),
+    Metric(
+        name="f1_macro",
+        title="Macro F1",
+        in_words="macro F1",
+        task="multiclass",
+        score=_f1,
+        per_class="f1",
+        family="F1",
+        average="macro",
+        counts=EVERY_CLIP,
+        usual=True,
+        without_listening=_guessing,
+        chance_in_words="guessing each class as often as it occurs",
+    ),
+    Metric(
+        name="log_loss",
+        title="Log loss",
+        in_words="log loss",
+        task="multiclass",
+        score=_log_loss,
+        family="log loss",
+        average="micro",
+        counts=EVERY_CLIP,
+        bounds=(0.0, np.inf),
+        higher_is_better=False,
+        without_listening=_frequencies,
+        chance_in_words="giving each class its frequency as probability",
+    ),
+)
+for _entry in _ENTRIES:
+    register(_entry)
+
+
+def _precision(tally: Tally) -> np.ndarray:
+    return ratio(tally.tp, tally.tp + tally.fp)
 
 
 def evaluate(
@@ -151,7 +140,7 @@ def evaluate(
     Parameters
     ----------
     labels : np.ndarray [shape=(n, c)]
-        0 or 1, a single 1 per row.
+        0 or 1, a single 1 per row; or (n,) class numbers.
     probabilities : np.ndarray [shape=(n, c)]
         In [0, 1]; each row adds up to 1.
     mask : np.ndarray [shape=(n, c)], optional
@@ -164,14 +153,14 @@ def evaluate(
     Returns
     -------
     dict
-        JSON-able. Every name of `METRICS` with its value; ``"undefined"``: metric -> classes left out of its mean;
-        ``"per_class"``: class -> ``support`` (clips), ``precision``, ``recall`` and ``f1``, or None; ``"confusion"``:
-        for each class the clips of it that were predicted to be of each class (c lists of c numbers).
+        JSON-able. Every multi-class metric's name with its value; ``"undefined"``: metric -> classes left out of its
+        mean; ``"per_class"``: class -> ``support`` (clips), ``precision``, ``recall`` and ``f1``, or None;
+        ``"confusion"``: for each class the clips of it that were predicted to be of each class (c lists of c numbers).
 
     Raises
     ------
     ValueError
-        As `validate`; or there are not as many class names as classes, or the names repeat.
+        As `harness.metrics.inputs.validate`; or there are not as many class names as classes, or the names repeat.
 
     Examples
     --------
@@ -179,62 +168,46 @@ def evaluate(
     >>> scores["balanced_accuracy"], scores["per_class"]["tuba"]["recall"], scores["confusion"]
     (0.75, 0.5, [[1, 0], [1, 1]])
     """
-    labels, probabilities, mask = validate(labels, probabilities, mask)
-    n, c = labels.shape
-    classes = [str(i) for i in range(c)] if classes is None else [str(name) for name in classes]
-    if len(classes) != c or len(set(classes)) != c:
-        raise ValueError(f"classes must be {c} different names, one per column, not {classes}")
-    averages, per_class = weighted_scores(labels, probabilities, mask, np.ones((1, n)))
-    return {
-        **{name: _number(values[0]) for name, values in averages.items()},
-        "undefined": {
-            name: [classes[i] for i in np.flatnonzero(np.isnan(per_class[of_class][0]))]
-            for name, of_class in MEAN_OF.items()
-        },
-        "per_class": {
-            name: {"support": int(labels[:, i].sum())}
-            | {score: _number(values[0, i]) for score, values in per_class.items()}
-            for i, name in enumerate(classes)
-        },
-        "confusion": (labels.astype(np.int64).T @ _one_hot(probabilities)).tolist(),
+    given = inputs.validate("multiclass", labels, probabilities, mask, threshold)
+    tally = Tally("multiclass", *given[:3], np.ones((1, len(given.labels))))
+    return table.told(tally, classes, {"precision": _precision(tally)}) | {
+        "confusion": (tally.labels.astype(np.int64).T @ tally.predicted).tolist()
     }
 
 
+# Thin views of the table and the checks.
+METRICS: tuple[str, ...]
+MEAN_OF: dict[str, str]
+LOSSES: tuple[str, ...]
+
+
+def __getattr__(name: str) -> Any:
+    return table.view("multiclass", name)
+
+
+def validate(
+    labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `harness.metrics.inputs.validate`."""
+    return inputs.validate("multiclass", labels, probabilities, mask)[:3]
+
+
+def weighted_scores(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    mask: np.ndarray,
+    weights: np.ndarray,
+    *,
+    metrics: Sequence[str] | None = None,
+    threshold: float = 0.5,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """As `harness.metrics.table.weighted`, with all per-class scores."""
+    tally = Tally("multiclass", labels, probabilities, mask, weights)
+    averages, _ = table.scores(tally, metrics)
+    _, per_class = table.scores(tally, table.view("multiclass", "MEAN_OF"))
+    return averages, {"precision": _precision(tally)} | per_class
+
+
 def chance(labels: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
-    """The best score of someone who never listens but knows how frequent the classes are.
-
-    Parameters
-    ----------
-    labels : np.ndarray [shape=(n, c)]
-        0 or 1, a single 1 per row.
-    mask : np.ndarray [shape=(n, c)], optional
-        1 everywhere.
-
-    Returns
-    -------
-    dict
-        Every name of `METRICS`: `accuracy` and `balanced_accuracy` of predicting the most frequent class every time;
-        `log_loss` of giving every class its frequency as probability; `f1_macro` of guessing each class as often as it
-        occurs, whose precision and recall are then expected to be its frequency, in the mean one over the number of
-        classes. No constant class is better by that.
-
-    Raises
-    ------
-    ValueError
-        As `validate`.
-    """
-    prevalence = np.mean(np.asarray(labels, dtype=np.float64), axis=0)
-    labels, probabilities, mask = validate(labels, np.broadcast_to(prevalence, np.shape(labels)), mask)
-    averages, _ = weighted_scores(labels, probabilities, mask, np.ones((1, len(labels))))
-    levels = {name: _number(values[0]) for name, values in averages.items()}
-    return levels | {"f1_macro": 1 / int(labels.any(axis=0).sum())}
-
-
-def _one_hot(probabilities: np.ndarray) -> np.ndarray:
-    """Where each clip's most probable class is, as a boolean array of the same shape."""
-    return np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
-
-
-def _number(value: float) -> float | None:
-    """A score as JSON can hold it."""
-    return None if np.isnan(value) else float(value)
+    """As `harness.metrics.table.chance`."""
+    return table.chance("multiclass", labels, mask)
