@@ -8,17 +8,17 @@ several are. Functions take and return what those of `multilabel` do, so that ca
 every clip has one class and it is known, a `mask` may only be True everywhere, and a `threshold` plays no part.
 
 =====================  ================================================================================================
-`accuracy`             share of clips whose class is predicted (study 004: "accuracy")
+`accuracy`             share of clips whose class is predicted
 `balanced_accuracy`    recall per class, mean over classes: accuracy if all classes were equally frequent
 `f1_macro`             F1 per class, mean over classes
 `log_loss`             mean cross-entropy in nats, lower is better; probabilities below 1e-7 count as 1e-7 and those
-                       above 1 - 1e-7 as that, as Keras has it (study 004: "loss")
+                       above 1 - 1e-7 as that, as Keras has it
 =====================  ================================================================================================
 
 Precision is 0 where the class is never predicted. Recall and F1 of a class without clips are undefined, which is None
 and never NaN, and such a class is left out of the means.
 
-To add a metric, write one more entry to the table below: see `harness.metrics.table.Metric`.
+To add a metric, write one more entry below: see `harness.metrics.table.Metric`.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ _ENTRIES = (
         family="accuracy",
         average="micro",
         counts=EVERY_CLIP,
-        without_listening=_frequencies,
+        chance_answers=_frequencies,
         chance_in_words="naming the most frequent class",
     ),
     Metric(
@@ -87,7 +87,7 @@ _ENTRIES = (
         average="macro",
         counts=EVERY_CLIP,
         usual=True,
-        without_listening=_frequencies,
+        chance_answers=_frequencies,
         chance_in_words="naming one class every time",
     ),
     Metric(
@@ -101,7 +101,7 @@ _ENTRIES = (
         average="macro",
         counts=EVERY_CLIP,
         usual=True,
-        without_listening=_guessing,
+        chance_answers=_guessing,
         chance_in_words="guessing each class as often as it occurs",
     ),
     Metric(
@@ -115,7 +115,7 @@ _ENTRIES = (
         counts=EVERY_CLIP,
         bounds=(0.0, np.inf),
         higher_is_better=False,
-        without_listening=_frequencies,
+        chance_answers=_frequencies,
         chance_in_words="giving each class its frequency as probability",
     ),
 )
@@ -170,7 +170,7 @@ def evaluate(
     """
     given = inputs.validate("multiclass", labels, probabilities, mask, threshold)
     tally = Tally("multiclass", *given[:3], np.ones((1, len(given.labels))))
-    return table.told(tally, classes, {"precision": _precision(tally)}) | {
+    return table.summary(tally, classes, {"precision": _precision(tally)}) | {
         "confusion": (tally.labels.astype(np.int64).T @ tally.predicted).tolist()
     }
 

@@ -19,9 +19,9 @@ Published scores on OpenMIC-2018 that are all called "F1" are incompatible, so e
 `f1_macro_pos_masked`        F1 of presence per class, mean over classes (bars of the same notebook)
 `map_masked`                 average precision per class, mean over classes (all audio-tagging papers)
 `roc_auc_masked`             area under the ROC curve per class, mean over classes
-`f1_macro_unmasked`          F1 per class, mean over classes (study 000, tables I-IV: "Macro F1")
-`f1_micro_unmasked`          F1 over all entries pooled (study 000: "Micro F1")
-`jaccard_samples_unmasked`   Jaccard index per clip, mean over clips (study 000: "Jaccard Score")
+`f1_macro_unmasked`          F1 per class, mean over classes (in papers: "Macro F1")
+`f1_micro_unmasked`          F1 over all entries pooled (in papers: "Micro F1")
+`jaccard_samples_unmasked`   Jaccard index per clip, mean over clips (in papers: "Jaccard Score")
 `jaccard_macro_unmasked`     Jaccard index per class, mean over classes
 `jaccard_micro_unmasked`     Jaccard index over all entries pooled; always F1 / (2 - F1)
 `lrap_unmasked`              label-ranking average precision per clip, mean over clips: see `lrap`
@@ -31,7 +31,7 @@ Precision, recall, F1 and Jaccard index are 0 where their denominator is 0. What
 which is None and never NaN: the ranking scores (average precision, ROC-AUC) of a class without a positive or without
 a negative, and every masked score of a class that was never observed. Undefined classes are left out of the mean.
 
-To add a metric, write one more entry at the end: see `harness.metrics.table.Metric`.
+To add a metric, write one more entry below: see `harness.metrics.table.Metric`.
 """
 
 from collections.abc import Sequence
@@ -168,7 +168,7 @@ _ENTRIES = (
         counts=OBSERVED,
         of_decisions=True,
         usual=True,
-        without_listening=_guessing,
+        chance_answers=_guessing,
         chance_in_words="guessing each class as often as it occurs",
     ),
     Metric(
@@ -183,7 +183,7 @@ _ENTRIES = (
         other_reading="f1_macro_unmasked",
         of_decisions=True,
         usual=True,
-        without_listening=_all_present,
+        chance_answers=_all_present,
         chance_in_words="naming every class",
     ),
     Metric(
@@ -197,7 +197,7 @@ _ENTRIES = (
         counts=OBSERVED,
         bias_factor=1.5,
         usual=True,
-        without_listening=_all_present,
+        chance_answers=_all_present,
         chance_in_words="giving every clip the same probabilities",
     ),
     Metric(
@@ -209,7 +209,7 @@ _ENTRIES = (
         family="ROC-AUC",
         average="macro",
         counts=OBSERVED,
-        without_listening=_all_present,
+        chance_answers=_all_present,
         chance_in_words="giving every clip the same probabilities",
     ),
     Metric(
@@ -224,7 +224,7 @@ _ENTRIES = (
         counts=MISSING_ARE_ABSENT,
         other_reading="f1_macro_pos_masked",
         of_decisions=True,
-        without_listening=_all_present,
+        chance_answers=_all_present,
         chance_in_words="naming every class",
     ),
     Metric(
@@ -237,7 +237,7 @@ _ENTRIES = (
         average="micro",
         counts=MISSING_ARE_ABSENT,
         of_decisions=True,
-        without_listening=_most_frequent_of_all,
+        chance_answers=_most_frequent_of_all,
         chance_in_words="naming the most frequent classes, as many as score best",
     ),
     Metric(
@@ -249,7 +249,7 @@ _ENTRIES = (
         average="clips",
         counts=MISSING_ARE_ABSENT,
         of_decisions=True,
-        without_listening=_most_frequent_of_clips,
+        chance_answers=_most_frequent_of_clips,
         chance_in_words="naming the most frequent classes, as many as score best",
     ),
     Metric(
@@ -263,7 +263,7 @@ _ENTRIES = (
         average="macro",
         counts=MISSING_ARE_ABSENT,
         of_decisions=True,
-        without_listening=_all_present,
+        chance_answers=_all_present,
         chance_in_words="naming every class",
     ),
     Metric(
@@ -276,7 +276,7 @@ _ENTRIES = (
         average="micro",
         counts=MISSING_ARE_ABSENT,
         of_decisions=True,
-        without_listening=_most_frequent_of_all,
+        chance_answers=_most_frequent_of_all,
         chance_in_words="naming the most frequent classes, as many as score best",
     ),
     Metric(
@@ -287,15 +287,15 @@ _ENTRIES = (
         family="LRAP",
         average="clips",
         counts=MISSING_ARE_ABSENT,
-        without_listening=_by_frequency,
+        chance_answers=_by_frequency,
         chance_in_words="ranking the classes by how often they are present",
     ),
 )
 for _entry in _ENTRIES:
     register(_entry)
 
-#: Per-class scores that are told besides, of which no metric is the mean.
-BESIDES = {
+#: Further per-class scores, of which no metric is the mean.
+EXTRA = {
     "precision_masked": lambda tally: tally.where_observed(ratio(tally.tp, tally.tp + tally.fp)),
     "recall_masked": lambda tally: tally.where_observed(ratio(tally.tp, tally.tp + tally.fn)),
     "f1_neg_masked": _f1_absence,
@@ -349,11 +349,11 @@ def evaluate(
     once = np.ones((1, len(given.labels)))
     tally = Tally("multilabel", given.labels, given.probabilities, given.mask, once, given.threshold)
     everywhere = Tally("multilabel", given.labels, given.probabilities, np.ones_like(given.mask), once)
-    besides = {name: of_class(tally) for name, of_class in BESIDES.items()} | {
+    extra = {name: of_class(tally) for name, of_class in EXTRA.items()} | {
         "average_precision_unmasked": everywhere.average_precision,
         "roc_auc_unmasked": everywhere.roc_auc,
     }
-    result = table.told(tally, classes, besides)
+    result = table.summary(tally, classes, extra)
     for entry, observed in zip(result["per_class"].values(), given.mask.sum(axis=0), strict=True):
         entry["observed"] = int(observed)
     return result
@@ -388,8 +388,8 @@ def weighted_scores(
     tally = Tally("multilabel", labels, probabilities, mask, weights, threshold)
     averages, per_class = table.scores(tally, metrics)
     _, of_decisions = table.scores(tally, [m.name for m in table.metrics_of("multilabel").values() if m.of_decisions])
-    besides = {name: of_class(tally) for name, of_class in BESIDES.items()}
-    return averages, besides | of_decisions | per_class
+    extra = {name: of_class(tally) for name, of_class in EXTRA.items()}
+    return averages, extra | of_decisions | per_class
 
 
 def chance(labels: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:

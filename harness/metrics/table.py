@@ -39,7 +39,7 @@ class Metric:
         ``"multilabel"`` or ``"multiclass"``.
     score
         Computes it from a `Tally`: (r,), or (r, c) where `per_class` is named; NaN where undefined.
-    without_listening
+    chance_answers
         From labels and mask (n, c) to k constant answers (k, c), of which the one that scores best is the chance level.
         Each gives its probabilities to every clip. Where guessing at random is better than any constant answer: what
         it is expected to score, as a number.
@@ -77,7 +77,7 @@ class Metric:
     >>> hits = Metric(
     ...     name="any_hit", title="Any hit", task="multilabel",
     ...     score=lambda tally: tally.over_clips((tally.labels & tally.predicted).any(axis=1)),
-    ...     without_listening=lambda labels, mask: np.ones((1, labels.shape[1])), chance_in_words="naming every class",
+    ...     chance_answers=lambda labels, mask: np.ones((1, labels.shape[1])), chance_in_words="naming every class",
     ... )
     >>> hits.chance([[1, 0], [0, 0]])
     0.5
@@ -87,7 +87,7 @@ class Metric:
     title: str
     task: Literal["multilabel", "multiclass"]
     score: Callable[[Tally], np.ndarray]
-    without_listening: Callable[[np.ndarray, np.ndarray], np.ndarray | float]
+    chance_answers: Callable[[np.ndarray, np.ndarray], np.ndarray | float]
     chance_in_words: str
     per_class: str = ""
     family: str = ""
@@ -123,12 +123,12 @@ class Metric:
         Returns
         -------
         float
-            What the best of the answers `without_listening` scores on these labels; NaN where undefined.
+            What the best of the answers `chance_answers` scores on these labels; NaN where undefined.
         """
         labels = np.asarray(labels, dtype=bool)
         mask = np.ones_like(labels) if mask is None else np.asarray(mask, dtype=bool)
         labels = labels & mask
-        answers = self.without_listening(labels, mask)
+        answers = self.chance_answers(labels, mask)
         if np.ndim(answers) == 0:
             return float(answers)
         once = np.ones((1, len(labels)))
@@ -291,7 +291,7 @@ def number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def told(tally: Tally, classes: Sequence[str] | None, besides: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def summary(tally: Tally, classes: Sequence[str] | None, extra: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """All scores of one set of predictions, JSON-able.
 
     Parameters
@@ -300,8 +300,8 @@ def told(tally: Tally, classes: Sequence[str] | None, besides: Mapping[str, np.n
         With one weighting, of which every clip counts once.
     classes
         Their names; default "0", "1", ...
-    besides : mapping of str to np.ndarray [shape=(1, c)]
-        Per-class scores to be told beside those that metrics are means of.
+    extra : mapping of str to np.ndarray [shape=(1, c)]
+        Further per-class scores, beside those that metrics are means of.
 
     Returns
     -------
@@ -320,7 +320,7 @@ def told(tally: Tally, classes: Sequence[str] | None, besides: Mapping[str, np.n
         raise ValueError(f"classes must be {c} different names, one per column, not {classes}")
     averages, per_class = scores(tally)
     means = {name: metric.per_class for name, metric in metrics_of(tally.task).items() if metric.per_class}
-    every = sorted((per_class | besides).items())
+    every = sorted((per_class | extra).items())
     return {
         **{name: number(values[0]) for name, values in averages.items()},
         "undefined": {
