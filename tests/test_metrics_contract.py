@@ -233,7 +233,7 @@ def test_a_name_that_is_taken_and_what_is_no_metric_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must give a harness.metrics.Metric, not 3"):
         register(3)
     with pytest.raises(ValueError, match="the task 'regression'; choose multilabel or multiclass"):
-        Metric(name="r2", title="R2", task="regression", score=None, without_listening=None, chance_in_words="")
+        Metric(name="r2", title="R2", task="regression", score=None, chance_answers=None, chance_in_words="")
     with pytest.raises(ValueError, match="no metric 'map_masked'; choose from accuracy"):
         weighted("multiclass", *draw("multiclass", 0), np.ones((1, 40)), metrics=["map_masked"])
     with pytest.raises(ValueError, match="no task 'regression'; choose"):
@@ -248,7 +248,7 @@ assert "accuracy" in METRICS  # looking at the table while it is filled does no 
 EXACT_MATCH = Metric(
     name={name!r}, title="Exact match", in_words="exact match", task="multilabel",
     score=lambda tally: tally.over_clips((tally.labels == tally.predicted).all(axis=1)),
-    without_listening=lambda labels, mask: np.zeros((1, labels.shape[1])), chance_in_words="naming no class",
+    chance_answers=lambda labels, mask: np.zeros((1, labels.shape[1])), chance_in_words="naming no class",
 )
 """
 

@@ -115,7 +115,7 @@ def test_classes_without_clips_are_named_and_left_out_of_the_means() -> None:
 
 
 def test_chance_levels() -> None:
-    """The test part of study 004's size and classes: the most frequent of them is no seventh."""
+    """A test part of 260 notes of seven classes: the most frequent of them is no seventh."""
     supports = [40, 40, 37, 31, 34, 42, 36]
     labels = np.eye(7, dtype=int)[np.repeat(range(7), supports)]
     levels = multiclass.chance(labels)
