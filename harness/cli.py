@@ -54,7 +54,14 @@ WORDS_FOR_WEIGHTS = ("published", "random", "pretrained", "seeded")
 ROWS_SHOWN = 20
 
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the trials.", file_okay=False)]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of the tables, plots and galleries.", file_okay=False)]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder of the reports; default: with the trials, in report/.", file_okay=False),
+]
+ResultsOption = Annotated[
+    Path, typer.Option("--results", help="Folder of the results, with the records kept there.", file_okay=False)
+]
+KeptOption = Annotated[bool, typer.Option("--kept", help="Of the records kept with the results, not of those in runs.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes at a time; default: one per core.")]
 
 
@@ -259,13 +266,14 @@ def run(
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out clips whose audio cannot be used.")] = False,
     runs: RunsOption = Path("runs"),
-    out: OutOption = Path("results"),
-    report: Annotated[bool, typer.Option(help="Write tables, plots and the gallery at the end.")] = True,
+    out: OutOption = None,
+    report: Annotated[bool, typer.Option(help="Explain the networks, and write tables and plots, at the end.")] = True,
 ) -> None:
-    """Play a study again: train its arms, and end with the paper's tables beside ours."""
-    from harness.report import summary
-    from harness.report.build import build as build_report
+    """Train a study's arms, and end with the paper's tables beside ours; only `reprise keep` changes the results."""
+    from harness.report import build, writers
     from harness.studies import executor
+    from harness.studies import records as trial_records
+    from harness.studies.kept import EXPLAINED
 
     chosen = studies.load(study)
     changes: dict[str, Any] = {}
@@ -295,8 +303,21 @@ def run(
     executor.execute(trials, jobs=jobs or (1 if where == "cuda" else cores()), console=console)
     if report:
         for folder in dict.fromkeys(t.folder.parents[1] for t in trials):
-            build_report(chosen, folder, out / chosen.name / folder.name, console=console, jobs=jobs)
-            summary.write(out)
+            found = trial_records.find_records(folder)
+            if not build.explain(chosen, found, folder / EXPLAINED, jobs=jobs):
+                print(f"{folder / EXPLAINED} is of these trials already; remove it to have it made again.")
+            for table in _report(chosen, folder, out):
+                console.print(writers.to_terminal(table))
+
+
+def _report(study: studies.Study, trials: Path, out: Path | None) -> tuple[Any, ...]:
+    """Make the report of one folder of trials, beside them or under `out`; its tables."""
+    from harness.report import publish
+
+    with console.status(f"{study.name} on {trials.name}: tables and plots"):
+        made = publish.report(study, trials, out=out and out / study.name / trials.name)
+    print(f"Tables and plots are in {made.folder}; {made.folder / 'README.md'} shows them together.")
+    return made.tables
 
 
 def _weights(given: list[str], defaults: Mapping[str, str]) -> str | dict[str, str]:
@@ -334,118 +355,152 @@ def _device(name: str) -> str:
 
 @app.command()
 def report(
-    study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all that have records.")] = None,
+    study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all that have trials in runs.")] = None,
     runs: RunsOption = Path("runs"),
-    out: OutOption = Path("results"),
+    out: OutOption = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing: name every number that the kept records give otherwise.")
+        bool,
+        typer.Option("--check", help="Make the results again from their own records, elsewhere; name what differs."),
     ] = False,
+    results: ResultsOption = Path("results"),
     jobs: JobsOption = None,
 ) -> None:
-    """Write tables, verdicts, plots and galleries from the records, or from those kept with them; never trains."""
-    from harness.report import summary
-    from harness.report.build import build as build_report
-    from harness.report.stale import from_networks, stale
+    """Make the reports of finished trials again, from the records in runs alone; never trains, never changes results.
 
+    `reprise keep --again` makes the pages among the results again.
+    """
     if check:
+        from harness.report.stale import stale
+
         if study:
             raise RepriseError("--check is of all results at once; leave the studies out")
-        for line in (found := stale(out, jobs=jobs)):
+        for line in (found := stale(results, jobs=jobs)):
             print(line)
         if found:
             raise RepriseError(
-                f"{len(found)} places in {out} are not what the records give; `reprise report` writes again what they "
-                "give, `reprise run` what takes the networks"
+                f"{len(found)} places in {results} are not what the records give; `reprise keep --again` writes what "
+                "they give"
             )
-        by_sum = from_networks(out)
-        known = f"; made from networks, by checksum only: {', '.join(by_sum)}" if by_sum else ""
-        print(f"{out}: every table and page is what the kept records give{known}")
-        print("Pictures, galleries and players are not checked.")
+        print(f"{results}: every table and page is what the kept records give, and every picture is there")
         return
-    found = False
-    for name in study or studies.names():
-        chosen = studies.load(name)
-        for place, folder in _finished(chosen.name, runs, out).items():
-            found = True
-            build_report(chosen, folder, out / chosen.name / place, console=console, jobs=jobs)
+    for chosen, folder in _trials(study, runs):
+        _report(chosen, folder, out)
+
+
+def _trials(names: list[str] | None, runs: Path) -> list[tuple[studies.Study, Path]]:
+    """Folders of finished trials with their study; an error where a study that was named has none, or none has."""
+    from harness.studies import records
+
+    found = []
+    for chosen in map(studies.load, names or studies.names()):
+        folders = [f for f in sorted((runs / chosen.name).glob("*")) if records.find_records(f)]
+        found += [(chosen, folder) for folder in folders]
+        if names and not folders:
+            raise RepriseError(
+                f"there is no finished trial under {runs / chosen.name}; make some with `reprise run {chosen.name}`"
+            )
     if not found:
-        raise _nothing_finished(runs, out)
-    print(f"All studies at a glance: {summary.write(out)}")
+        raise RepriseError(f"there is no finished trial under {runs}; make some with `reprise run STUDY`")
+    return found
 
 
-def _finished(study: str, runs: Path, out: Path) -> dict[str, Path]:
-    """Folders of a study's finished trials by corpus and profile; of those kept with results where runs has none."""
-    from harness.studies import kept, records
+@app.command()
+def keep(
+    study: Annotated[list[str] | None, typer.Argument(help="Studies; with --again by default all.")] = None,
+    source: Annotated[Path, typer.Option("--from", help="Folder of the trials.", file_okay=False)] = Path("runs"),
+    results: ResultsOption = Path("results"),
+    reason: Annotated[str, typer.Option(help="Why predictions changed; it goes into REASONS.md.")] = "",
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL/seed-N", help="Give up a kept trial; repeat, or `all` that was not run again."),
+    ] = None,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CORPUS-PROFILE", help="Only trials on this corpus; default: all of the study."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Keep no trial; make pages again from what is kept.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+) -> None:
+    """Merge finished trials into the results, and make their pages; the one command that changes results.
 
-    folders = {f.name: f / records.KEPT for f in kept.folders(study, out)}
-    folders |= {f.name: f for f in (runs / study).glob("*") if records.find_records(f)}
-    return dict(sorted(folders.items()))
+    Says first which trials and files are new, replaced or gone. A kept trial goes only by --drop.
+    """
+    from harness.report import publish, summary
+    from harness.studies import kept
 
-
-def _nothing_finished(runs: Path, out: Path, study: str = "STUDY") -> RepriseError:
-    return RepriseError(
-        f"there are no finished trials under {runs}, and none kept under {out}; make some with `reprise run {study}`"
-    )
+    if again:
+        found = [(c, f) for c in map(studies.load, study or studies.names()) for f in kept.folders(c.name, results)]
+    elif study:
+        found = _trials(study, source)
+    else:
+        raise RepriseError("say which study to keep, as in `reprise keep STUDY`; --again makes all pages again")
+    places = [(chosen, folder) for chosen, folder in found if not place or folder.name in place]
+    if not places:
+        raise RepriseError(
+            f"nothing is found of {', '.join(place)}; choose --place among {', '.join(f.name for _, f in found)}"
+            if found
+            else f"nothing is kept under {results}; `reprise keep STUDY` does it"
+        )
+    if len(places) > 1 and set(drop or ()) - {kept.ALL}:
+        raise RepriseError(
+            f"--drop of single trials takes one --place, such as {places[0][1].name}, and one study; there are "
+            f"{len(places)}"
+        )
+    reports = [
+        publish.keep(
+            chosen,
+            None if again else folder,
+            results / chosen.name / folder.name,
+            drop=drop or (),
+            reason=reason,
+            dry_run=dry_run,
+        )
+        for chosen, folder in places
+    ]
+    print("Nothing was changed." if dry_run else f"All studies at a glance: {summary.write(results, reports)}")
 
 
 @app.command()
 def regression(
     study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all whose records are kept.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each arm; default: all that are kept.")] = None,
-    accept: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Keep what comes out, and write the results again.")
-    ] = None,
     runs: Annotated[
         Path | None,
         typer.Option(help="Compare these trials, which today's code has run, and run none.", file_okay=False),
     ] = None,
-    out: OutOption = Path("results"),
+    results: ResultsOption = Path("results"),
     jobs: JobsOption = None,
 ) -> None:
     """Run the pocket studies again and compare them, clip by clip, with the records kept with the results."""
     import contextlib
     import tempfile
 
-    from harness.report import summary
-    from harness.report.build import build as build_report
     from harness.studies import records
     from harness.studies import regression as guard
 
-    if accept is not None and (not accept.strip() or seeds):
-        raise RepriseError("--accept takes a reason, such as --accept 'hop of the front end corrected', and all seeds")
-    baselines = [(chosen, guard.baselines(chosen, out)) for chosen in map(studies.load, study or studies.names())]
+    baselines = [(chosen, guard.baselines(chosen, results)) for chosen in map(studies.load, study or studies.names())]
     some = any(kept for _, kept in baselines)
     if missing := [chosen.name for chosen, kept in baselines if not kept and (study or not some)]:
         raise RepriseError(
-            f"nothing is kept under {out} of {', '.join(missing)} on a pocket corpus; `reprise run STUDY` keeps it"
+            f"nothing is kept under {results} of {', '.join(missing)} on a pocket corpus; `reprise keep STUDY` does it"
         )
     with contextlib.ExitStack() as stack:
         if anew := runs is None:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reprise-regression-")))
             stack.enter_context(guard.fresh_caches(work / "home"))
             runs = work / "runs"
-        found, compared = [], []
+        found = []
         for chosen, folder, baseline in ((c, f, b) for c, kept in baselines for f, b in kept.items()):
             if anew:
                 guard.run_again(chosen, baseline, runs, console=console, jobs=jobs or cores(), most=seeds)
-            trials = runs / chosen.name / folder.name
-            now = records.find_records(trials)
+            now = records.find_records(runs / chosen.name / folder.name)
             found += guard.compare(chosen, baseline if anew else guard.expected(chosen, baseline, now), now)
-            compared.append((chosen, trials, folder))
         found = guard.judge(found)
         console.print(guard.shown(found), highlight=False)
-        wrong = [f for f in found if not f.sound]
-        if accept is not None:
-            other = {(f.study, f.corpus) for f in found if f.verdict != guard.IDENTICAL}
-            for chosen, trials, folder in compared:
-                if (chosen.name, folder.name.removesuffix("-pocket")) not in other:
-                    continue
-                build_report(chosen, trials, folder, console=console, jobs=jobs, reason=accept)
-            summary.write(out)
-        elif wrong:
+        if wrong := [f for f in found if not f.sound]:
             raise RepriseError(
                 f"{len(wrong)} of {len(found)} rows are not as kept (see the table); mend what did it, "
-                "or keep what came out with --accept REASON"
+                "or keep what comes out: `reprise run STUDY`, then `reprise keep STUDY --reason TEXT`"
             )
 
 
@@ -488,58 +543,59 @@ def traps(
         str | None, typer.Option(help="Arm to show; default: the trained one with the best validation score.")
     ] = None,
     runs: RunsOption = Path("runs"),
-    out: OutOption = Path("results"),
+    kept_ones: KeptOption = False,
+    results: ResultsOption = Path("results"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of tables and plots; default: that of --runs.", file_okay=False)
+    ] = None,
 ) -> None:
     """Switch the protocol choices that silently move a score on the same finished trials: by how many points each."""
+    from harness.report import build, writers
     from harness.report import traps as switched
-    from harness.report import writers
-    from harness.studies import records
+    from harness.studies import kept
+    from harness.studies.kept import EXPLAINED
+    from harness.studies.records import KEPT
 
     chosen = studies.load(study)
-    folders = _finished(chosen.name, runs, out)
+    folders = kept.folders(chosen.name, results) if kept_ones else [folder for _, folder in _trials([study], runs)]
     if not folders:
-        raise _nothing_finished(runs, out, study)
-    for place, folder in folders.items():
-        found = [records.verify(r.folder) for r in records.find_records(folder)]
-        with console.status(f"{chosen.name} on {place}: switching"):
+        raise _nothing_kept([chosen.name], results)
+    for folder in folders:
+        found = build.read(folder / KEPT if kept_ones else folder, folder / EXPLAINED).records
+        with console.status(f"{chosen.name} on {folder.name}: switching"):
             survey = switched.survey(chosen, found, arm=arm)
-            paths = switched.write(chosen, survey, out / chosen.name / place / "traps")
+            target = (out or runs) / chosen.name / folder.name / switched.NAME / survey.arm
+            paths = switched.write(chosen, survey, target)
         console.print(writers.to_terminal(switched.table(chosen, survey)))
         console.print(f"Table and plot are in {paths[0].parent}.", soft_wrap=True)
+
+
+def _nothing_kept(names: list[str], results: Path) -> RepriseError:
+    return RepriseError(f"nothing is kept under {results} of {', '.join(names)}; `reprise keep STUDY` does it")
 
 
 @app.command()
 def figures(
     study: Annotated[list[str] | None, typer.Argument(help="Studies; default: all whose records are kept.")] = None,
-    results: Annotated[
-        Path, typer.Option("--results", help="Folder of the results that records are kept with.", file_okay=False)
-    ] = Path("results"),
+    results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option("--out", help="Folder of the figures and tables.", file_okay=False)] = Path(
         "figures"
     ),
 ) -> None:
     """Make all figures and tables for a two-column paper, PDF and LaTeX, from the kept records alone."""
-    from harness.corpora import registry
     from harness.report import paper
-    from harness.studies import kept, records
+    from harness.studies import kept
 
     chosen_ones = list(map(studies.load, study or studies.names()))
     kept_of = {chosen.name: kept.folders(chosen.name, results) for chosen in chosen_ones}
     missing = [name for name, folders in kept_of.items() if not folders]
     if missing and (study or len(missing) == len(kept_of)):
-        raise RepriseError(f"nothing is kept under {results} of {', '.join(missing)}; `reprise run STUDY` keeps it")
+        raise _nothing_kept(missing, results)
     for chosen in chosen_ones:
-        readable = []
-        for folder in kept_of[chosen.name]:
-            if absent := registry.absent(records.find_records(folder / records.KEPT)[0].data["corpus"]):
-                print(f"{chosen.name}/{folder.name}: left out, as {absent}")
-            else:
-                readable.append(folder)
         with console.status(f"{chosen.name}: drawing"):
-            found = paper.write(chosen, readable, out / chosen.name)
+            found = paper.write(chosen, kept_of[chosen.name], out / chosen.name)
         for shown in found:
-            left = f"; left out, as these take the networks: {', '.join(shown.left_out)}" if shown.left_out else ""
-            print(f"{out / chosen.name / shown.place}: {len(shown.figures)} figures, {len(shown.tables)} tables{left}")
+            print(f"{out / chosen.name / shown.place}: {len(shown.figures)} figures, {len(shown.tables)} tables")
 
 
 @app.command()

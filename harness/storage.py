@@ -1,14 +1,15 @@
 """Where files live, and how they are written: whole or not at all.
 
 Caches go under ``$REPRISE_HOME`` (default: the user's cache folder), published data under ``$REPRISE_DATA``
-(default: ``data`` under the former). Every file is written beside its place under a temporary name and renamed, so
-that a kill or a full disk never leaves half a file where a whole one is expected.
+(default: ``data`` under the former). Every file, and every folder that is made as a whole, is written beside its place
+under a temporary name and renamed, so that a kill or a full disk never leaves half of it where the whole is expected.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,79 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 def _cannot_write(path: Path, error: OSError) -> str:
     return f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path`, in which what shall take its place is made; see `swap`.
+
+    Parameters
+    ----------
+    path
+        The folder that will be replaced, if it exists. What an earlier call that was killed left is put right first.
+
+    Yields
+    ------
+    Path
+        A hidden folder. It is removed at the end, if it is still there.
+
+    Raises
+    ------
+    RepriseError
+        The disk is full or the folder cannot be written: `path` is as it was.
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        recover(path)
+        if new.exists():
+            shutil.rmtree(new)
+        new.mkdir(parents=True)
+        yield new
+    except OSError as error:
+        raise RepriseError(_cannot_write(path, error)) from error
+    except RepriseError as error:  # the user knows nothing of the hidden folder
+        raise RepriseError(str(error).replace(str(new), str(path))) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def swap(new: Path, path: Path) -> None:
+    """Put a folder in the place of another, which is then removed.
+
+    Parameters
+    ----------
+    new
+        The folder that `beside` gave.
+    path
+        Its place. Where this fails, it holds what it held; after a kill between the two renames, `recover` puts that
+        back.
+    """
+    old = path.with_name(f".{path.name}.old")
+    if path.exists():
+        path.replace(old)
+    try:
+        new.replace(path)
+    except BaseException:
+        recover(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(path: Path) -> None:
+    """Put back a folder whose replacement by `swap` was killed between two renames.
+
+    Parameters
+    ----------
+    path
+        The folder's place.
+    """
+    old = path.with_name(f".{path.name}.old")
+    if not old.exists():
+        return
+    if path.exists():  # killed after the swap
+        shutil.rmtree(old)
+    else:
+        old.replace(path)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -37,7 +37,7 @@ def fails(*arguments: str | Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["list", "data", "run", "report", "verify", "played again"]),
+        (["--help"], ["list", "data", "run", "report", "keep", "verify", "played again"]),
         (["data", "--help"], ["status", "fetch", "make", "verify", "audit"]),
         (
             ["run", "--help"],
@@ -47,11 +47,18 @@ def fails(*arguments: str | Path) -> str:
                 *("vggish=pretrained", "words=seeded"),
             ],
         ),
-        (["report", "--help"], ["--runs", "--out", "--check", "never trains"]),
+        (["report", "--help"], ["--runs", "--out", "--check", "--results", "never trains", "keep --again"]),
+        (
+            ["keep", "--help"],
+            [
+                *("--from", "--results", "--reason", "--drop", "--place", "--again", "--dry-run"),
+                "the one command that changes results",
+            ],
+        ),
         (["visualise", "--help"], ["--layers", "--filters", "--seconds", "--fps", "--format", "--out"]),
-        (["traps", "--help"], ["--arm", "--runs", "--out"]),
+        (["traps", "--help"], ["--arm", "--runs", "--kept", "--results", "--out"]),
         (["figures", "--help"], ["--results", "--out"]),
-        (["regression", "--help"], ["--seeds", "--accept", "--runs", "--out", "--jobs", "clip by clip"]),
+        (["regression", "--help"], ["--seeds", "--runs", "--results", "--jobs", "clip by clip"]),
         (["verify", "--help"], ["metrics again from the predictions"]),
     ],
 )
@@ -144,6 +151,7 @@ def test_data_verify_names_every_file_that_is_not_as_published(pocket_home, tmp_
         ),
         (["run", "opnmic"], r"there is no study 'opnmic'; there are .*openmic_transfer.*\(see `reprise list`\)"),
         (["report", "opnmic"], r"there is no study 'opnmic'"),
+        (["traps", "opnmic"], r"there is no study 'opnmic'"),
         (
             ["run", "openmic-transfer", "--arm", "resnet"],
             r"there is no arm of openmic_transfer named 'resnet'; there are",
@@ -284,33 +292,27 @@ def test_verify_of_a_folder_without_trials(tmp_path):
         assert fails("verify", folder) == f"{folder} holds no finished trial (no record.json); run it to its end first"
 
 
-def test_report_without_records(tmp_path):
-    runs, out = tmp_path / "runs", tmp_path / "out"
-    said = fails("report", "--runs", runs, "--out", out)
-    assert said == (
-        f"there are no finished trials under {runs}, and none kept under {out}; make some with `reprise run STUDY`"
+def test_reports_and_results_without_records(tmp_path):
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    nothing = f"there is no finished trial under {runs}; make some with `reprise run STUDY`"
+    of_study = (
+        f"there is no finished trial under {runs}/openmic_transfer; make some with `reprise run openmic_transfer`"
     )
-
-
-@pytest.mark.parametrize("make", [False, True])
-def test_a_check_of_nothing_is_no_success(tmp_path, make):
-    out = tmp_path / "results"
-    if make:
-        (out / "openmic_transfer").mkdir(parents=True)
-    assert fails("report", "--check", "--out", out) == f"nothing is kept under {out}; `reprise run STUDY` keeps it"
-
-
-def test_a_check_without_room_for_a_copy_is_said(tmp_path, monkeypatch):
-    page = tmp_path / "results" / "openmic_transfer" / "pocket-openmic-pocket" / "README.md"
-    page.parent.mkdir(parents=True)
-    page.touch()
-
-    def full(*paths: str, **rest: object) -> None:
-        raise shutil.Error([(*paths, "[Errno 28] No space left on device")])
-
-    monkeypatch.setattr(shutil, "copytree", full)
-    said = fails("report", "--check", "--out", tmp_path / "results")
-    assert re.fullmatch(r"\S+/results cannot be copied to \S+, .*; set TMPDIR to a folder that has more", said)
+    not_kept = f"nothing is kept under {results}; `reprise keep STUDY` does it"
+    for arguments, message in (
+        (("report", "--runs", runs), nothing),
+        (("report", "openmic-transfer", "--runs", runs), of_study),
+        (("traps", "openmic-transfer", "--runs", runs), of_study),
+        (("traps", "openmic-transfer", "--kept", "--results", results), not_kept.replace(";", " of openmic_transfer;")),
+        (("keep", "openmic-transfer", "--from", runs, "--results", results), of_study),
+        (("keep", "opnmic", "--from", runs), "there is no study 'opnmic'; there are "),
+        (("keep", "--from", runs, "--results", results), "say which study to keep, as in `reprise keep STUDY`; "),
+        (("keep", "--again", "--results", results), not_kept),
+        (("report", "--check", "--results", results), not_kept),
+        (("report", "openmic-transfer", "--check"), "--check is of all results at once; leave the studies out"),
+    ):
+        assert fails(*arguments).startswith(message)
+    assert not results.exists()
 
 
 def test_a_kept_record_that_is_damaged_is_said_with_its_way_out(tmp_path):
@@ -319,8 +321,8 @@ def test_a_kept_record_that_is_damaged_is_said_with_its_way_out(tmp_path):
     path.write_text("{}")
     said = f"{path} is damaged (it lacks format); restore it from git, or from where you have the results from"
     assert fails("figures", "openmic-transfer", "--results", tmp_path, "--out", tmp_path / "figures") == said
-    assert fails("regression", "openmic-transfer", "--out", tmp_path) == said
-    assert fails("report", "--check", "--out", tmp_path) == said
+    assert fails("regression", "openmic-transfer", "--results", tmp_path) == said
+    assert fails("report", "--check", "--results", tmp_path) == said
 
 
 #: As CONTRIBUTING.md says: what a study of one arm needs, and nothing else.
@@ -390,13 +392,14 @@ def test_a_study_is_one_folder(pocket, tmp_path, monkeypatch):
     monkeypatch.setattr(replications, "__path__", [*replications.__path__, str(folder.parent)])
     for module in (executor, networks):  # other processes do not look for studies here
         monkeypatch.setattr(module, "in_workers", lambda task, items, jobs, show: [task(i, show) for i in items])
-    runs, out = tmp_path / "runs", tmp_path / "results"
+    runs, results = tmp_path / "runs", tmp_path / "results"
     try:
         for arguments in (
-            ("run", "one-arm", "--corpus", pocket, "--runs", runs, "--out", out),
-            ("traps", "one-arm", "--runs", runs, "--out", out),
-            ("report", "one-arm", "--runs", tmp_path / "nowhere", "--out", out),
-            ("figures", "one-arm", "--results", out, "--out", tmp_path / "figures"),
+            ("run", "one-arm", "--corpus", pocket, "--runs", runs),
+            ("traps", "one-arm", "--runs", runs),
+            ("report", "one-arm", "--runs", runs),
+            ("keep", "one-arm", "--from", runs, "--results", results),
+            ("figures", "one-arm", "--results", results, "--out", tmp_path / "figures"),
         ):
             result = reprise(*arguments)
             assert result.exit_code == 0, result.output
@@ -406,15 +409,17 @@ def test_a_study_is_one_folder(pocket, tmp_path, monkeypatch):
     place = Path("one_arm") / f"{pocket}-pocket"
     (record,) = records.find_records(runs)
     assert record.history()["map_masked"].dtype == float
-    assert (out / place / "training_curves.png").exists()
-    assert (out / place / "traps" / "traps.csv").exists()
-    assert f"[one\\_arm/{pocket}-pocket]({place}/README.md)" in (out / "README.md").read_text(encoding="utf-8")
+    assert (runs / place / "traps" / "linear" / "traps.csv").exists()
+    for folder in (runs / place / "report", results / place):
+        assert (folder / "training_curves.png").exists()
+        assert (folder / "traps" / "traps.csv").exists()
+    assert f"[one\\_arm/{pocket}-pocket]({place}/README.md)" in (results / "README.md").read_text(encoding="utf-8")
     assert list((tmp_path / "figures" / place).rglob("*.pdf"))
 
 
 def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
     out = played.out / "openmic_transfer" / f"{POCKET}-pocket"
-    for table in ("table_I", "table_II", "table_III", "table_IV", "masked_test", "explanations_test"):
+    for table in ("table_I", "table_II", "table_III", "table_IV", "masked_test"):
         for suffix in (".csv", ".md", ".tex"):
             assert (out / f"{table}{suffix}").stat().st_size > 100
     for figure in ("label_counts", "scores", "training_curves", "per_class_f1", "confusion_resnet_fc",
@@ -425,9 +430,9 @@ def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
     assert "Not a replication of the published values" in page
     for linked in re.findall(r"\]\(([^)]+)\)", page):
         assert (out / linked).exists(), linked
-    gallery = (out / "gallery" / "index.html").read_text(encoding="utf-8")
+    gallery = (out / "explained" / "gallery" / "index.html").read_text(encoding="utf-8")
     assert gallery.count("<audio") >= 8
-    assert len(list((out / "gallery").glob("*.png"))) == 16  # eight clips, two networks
+    assert len(list((out / "explained" / "gallery").glob("*.png"))) == 16  # eight clips, two networks
     assert "Table III: ResNet-50 on the test part, ours beside the paper's" in played.output
 
 
@@ -450,46 +455,84 @@ def test_the_numbers_of_the_tables_are_those_of_the_records(played: Played):
     assert published["resnet_full", "f1_macro_unmasked"] == "0.5433"
 
 
-def test_the_report_can_be_written_again_from_what_is_kept(played: Played, pocket, tmp_path):
-    out = Path(shutil.copytree(played.out, tmp_path / "results"))
-    (table,) = out.rglob("table_III.csv")
-    sound = table.read_bytes()
+@pytest.fixture(scope="module")
+def kept_results(played: Played, pocket_home, tmp_path_factory) -> Path:
+    """Results that the run was kept in."""
+    results = tmp_path_factory.mktemp("kept") / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRISE_HOME", str(pocket_home))
+        result = reprise("keep", "openmic-transfer", "--from", played.runs, "--results", results)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(
+        f"openmic_transfer/{POCKET}-pocket: 2 trials\n  new: resnet_fc/seed-0, vggish_fc/seed-0\n  files new: README.md"
+    )
+    return results
+
+
+def test_what_is_kept_gives_the_same_numbers(kept_results, played: Played, pocket):
+    out, results = (folder / "openmic_transfer" / f"{POCKET}-pocket" for folder in (played.out, kept_results))
+    for name in ("table_I.csv", "table_IV.md", "traps/traps.csv", "scores.png", "explained/gallery/index.html"):
+        assert (results / name).read_bytes() == (out / name).read_bytes()
+    assert reprise("verify", results).output.count("sound without its weights: ") == 2
+
+
+def test_pages_are_made_again_from_what_is_kept(kept_results, pocket, tmp_path):
+    results = Path(shutil.copytree(kept_results, tmp_path / "results"))
+    (table,) = results.rglob("table_III.csv")
     table.write_text("stale")
-    result = reprise("report", "--runs", tmp_path / "nowhere", "--out", out)
+    (page,) = results.glob("README.md")
+    page.unlink()
+    result = reprise("keep", "--again", "--results", results)
     assert result.exit_code == 0, result.output
-    assert "which have no weights: gallery, player" in " ".join(result.output.split())
-    assert table.read_bytes() == sound
-    for path in (p for p in played.out.rglob("*") if p.suffix in (".md", ".csv", ".tex", ".html")):
-        assert (out / path.relative_to(played.out)).read_bytes() == path.read_bytes(), path
-    verified = reprise("verify", out)
-    assert verified.output.count("sound without its weights: ") == 2
+    assert "  files replaced: table_III.csv\n" in result.output
+    for path in (p for p in kept_results.rglob("*") if p.is_file()):
+        assert (results / path.relative_to(kept_results)).read_bytes() == path.read_bytes(), path
 
 
-def test_a_stale_number_is_named(played: Played, pocket, tmp_path):
-    out = Path(shutil.copytree(played.out, tmp_path / "results"))
-    result = reprise("report", "--check", "--out", out)
+def test_a_stale_number_is_named(kept_results, pocket, tmp_path):
+    results = Path(shutil.copytree(kept_results, tmp_path / "results"))
+    check = ("report", "--check", "--results", results)
+    result = reprise(*check)
     assert result.exit_code == 0, result.output
-    assert f"{out}: every table and page is what the kept records give" in result.output
-    (table,) = out.rglob("table_III.csv")
+    assert f"{results}: every table and page is what the kept records give" in result.output
+    (table,) = results.rglob("table_III.csv")
     lines = table.read_text().splitlines()
     column = lines[0].split(",").index("ours_paper")
     cells = lines[1].split(",")
     cells[column] = "0.987654"
     table.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n")
-    assert "1 places in" in fails("report", "--check", "--out", out)
-    assert "table_III.csv" in reprise("report", "--check", "--out", out).output
+    result = reprise(*check)
+    assert "1 places in" in result.stderr
+    assert "table_III.csv" in result.stdout
     assert "0.987654" in table.read_text()  # nothing was written
 
 
-def test_the_report_can_be_written_again_and_has_the_same_numbers(played: Played, pocket, tmp_path):
-    result = reprise("report", "--runs", played.runs, "--out", tmp_path)
-    assert result.exit_code == 0, result.output
-    first = {path.relative_to(played.out): path for path in sorted(played.out.rglob("*")) if path.is_file()}
-    again = {path.relative_to(tmp_path): path for path in sorted(tmp_path.rglob("*")) if path.is_file()}
-    assert first.keys() == again.keys()
-    for name, path in first.items():
-        if name.suffix in (".csv", ".md", ".tex", ".png"):
-            assert path.read_bytes() == again[name].read_bytes(), name
+def test_no_other_command_changes_results(kept_results, played: Played, pocket, tmp_path, monkeypatch):
+    runs = Path(shutil.copytree(played.runs, tmp_path / "runs"))
+    shutil.copytree(kept_results, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)  # where all defaults lead
+
+    def content(folder: str) -> dict[Path, bytes]:
+        return {p: p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+    before = content("results")
+    shutil.rmtree(runs / "openmic_transfer" / f"{POCKET}-pocket" / "vggish_fc")
+    for arguments in (
+        ("run", "openmic-transfer", "--corpus", POCKET, *ONE_ARM),
+        ("report",),
+        ("traps", "openmic-transfer"),
+        ("traps", "openmic-transfer", "--kept"),
+        ("regression", "openmic-transfer", "--runs", "runs"),
+        ("figures",),
+        ("keep", "openmic-transfer", "--dry-run"),
+    ):
+        reprise(*arguments)
+        assert content("results") == before, arguments
+    place = Path("runs") / "openmic_transfer" / f"{POCKET}-pocket"
+    assert {p.name for p in place.iterdir()} >= {"explained", "report", "resnet_fc", "traps"}
+    said = reprise("keep", "openmic-transfer").stdout
+    assert "  unchanged: resnet_fc/seed-0\n  kept, not run again: vggish_fc/seed-0\n" in said
+    assert len(records.find_records(Path("results"))) == 2
 
 
 def test_verify_finds_every_trial_sound_until_a_byte_changes(played: Played, tmp_path):
@@ -548,8 +591,8 @@ def test_bad_audio_stops_the_run_with_a_list_unless_it_is_to_be_left_out(pocket_
     for part in records.PARTS:
         assert bad[part] not in record.predictions(part).keys
     out = tmp_path / "out" / "openmic_transfer" / "openmic-2018-pocket"
-    assert (out / "gallery" / "index.html").is_file()
-    assert not (out / "explanations_test.csv").exists()  # where the instruments sound is not known
+    assert (out / "explained" / "gallery" / "index.html").is_file()
+    assert not (out / "explained" / "explanations_test.csv").exists()  # where the instruments sound is not known
     assert "Not a replication of the published values: those come from profile paper, published weights." in (
         (out / "README.md").read_text(encoding="utf-8")
     )

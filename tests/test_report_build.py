@@ -1,32 +1,43 @@
-"""A report shows what the study's own code offers, and clears away what its last page showed."""
+"""A report is made from records, clips and explanations alone, and shows what the study's own code offers."""
 
-import io
-import shutil
-from dataclasses import replace
+import os
+import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
+import torch
 from helpers import write_trials
-from rich.console import Console
 
+import harness
+import replications
+from harness import corpora, features
+from harness.corpora import registry
 from harness.errors import RepriseError
 from harness.report import build, standard, style
 from harness.report.arm_table import arm_table
-from harness.studies import kept
+from harness.storage import write_text
+from harness.studies import kept, records
 from harness.studies import study as studies
 from harness.studies.study import Study
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def explain(study: Study, found: list, folder: Path, *, jobs: int | None = None) -> dict:
+    """A study's explanations: a page and a picture."""
+    write_text(folder / "gallery" / "index.html", "")
+    write_text(folder / "film.webp", "")
+    link = {"path": "gallery/index.html", "title": "Gallery", "text": "clips to see"}
+    return {"figures": {"film.webp": "A film"}, "links": [link]}
 
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study whose code draws one empty figure, named by its metric."""
-
-    def explain(study, records, folder, *, jobs=None):
-        (folder / "gallery").mkdir(parents=True, exist_ok=True)
-        (folder / "gallery" / "index.html").write_text("")
-        return []
-
     code = SimpleNamespace(
         tables=lambda study, records: [arm_table(study, records, replicates=10)],
         figures=lambda study, records: {f"curve_{study.metric}": (style.new_figure(1), "A curve")},
@@ -37,35 +48,55 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def test_the_page_shows_what_the_studys_code_offers(study: Study, tmp_path: Path) -> None:
-    write_trials(tmp_path / "runs", study, arms=["vggish_pp", "rf"], conditions=["paper"], sizes=(20, 20))
-    out = tmp_path / "out"
-    console = Console(width=100, file=io.StringIO())
-    page = build.build(study, tmp_path / "runs", out, console=console)
-    text = page.read_text(encoding="utf-8")
-    assert "### F1 (2-class) of every arm on the test part" in text
-    assert "![A curve](curve_f1_macro2_masked.png)" in text
-    assert "gallery/index.html" in text
-    assert "of every arm" in console.file.getvalue()
-    found = {p.name for p in out.iterdir() if p.is_file()}
-    assert found == {
+    found = write_trials(tmp_path / "place", study, arms=["vggish_pp", "rf"], conditions=["paper"], sizes=(20, 20))
+    assert build.explain(study, found, tmp_path / "place" / "explained")
+    made = build.build(study, found, None, tmp_path / "place" / "explained", tmp_path / "place" / "report")
+    text = (made.folder / "README.md").read_text(encoding="utf-8")
+    for shown in (
+        "### F1 (2-class) of every arm on the test part",
+        "![A curve](curve_f1_macro2_masked.png)",
+        "**[Gallery](../explained/gallery/index.html)**: clips to see.",
+        "![A film](../explained/film.webp)",
+        "[rf@paper](../rf@paper)",
+        "**[Traps](traps/traps.md)**",
+    ):
+        assert shown in text
+    assert made.verdicts is made.tables[-1]
+    assert {p.name for p in made.folder.iterdir() if p.is_file()} == {
         "README.md", "arms_test.csv", "arms_test.md", "arms_test.tex",
         "curve_f1_macro2_masked.png", "curve_f1_macro2_masked.pdf", "verdicts.csv", "verdicts.md", "verdicts.tex",
     }  # fmt: skip
+    assert {p.suffix for p in (made.folder / "traps").iterdir()} == {".csv", ".md", ".tex", ".png", ".pdf"}
 
 
-def test_figures_of_an_earlier_report_go_and_nothing_else(study: Study, tmp_path: Path) -> None:
-    write_trials(tmp_path / "runs", study, arms=["vggish_pp"], conditions=["paper"], sizes=(20, 20))
-    out = tmp_path / "out"
-    out.mkdir()
-    (tmp_path / "above.png").touch()
-    for name in ("earlier.png", "earlier.pdf", "mine.png"):
-        (out / name).touch()
-    (out / "README.md").write_text("![Earlier](earlier.png)\n\n![Elsewhere](../above.png)\n\n![No file](gone.png)\n")
-    build.build(study, tmp_path / "runs", out, console=Console(file=io.StringIO()))
-    assert not (out / "earlier.png").exists()
-    assert not (out / "earlier.pdf").exists()
-    assert (out / "mine.png").exists()
-    assert (tmp_path / "above.png").exists()
+def test_the_networks_are_asked_once_for_the_same_trials(study: Study, tmp_path: Path) -> None:
+    found = write_trials(tmp_path, study, arms=["rf"], conditions=["paper"], seeds=2, sizes=(20, 20))
+    folder = tmp_path / "explained"
+    assert build.explain(study, found[:1], folder)
+    (folder / "mine.txt").touch()
+    assert not build.explain(study, found[:1], folder)
+    assert build.explain(study, found, folder)  # of another seed, too
+    assert sorted(p.name for p in folder.iterdir()) == ["film.webp", "gallery", "index.json"]
+    assert sorted(build.index_of(folder)["files"]) == ["film.webp", "gallery/index.html"]
+    (folder / "index.json").write_text("{")
+    with pytest.raises(RepriseError, match=r"index\.json is damaged or not there"):
+        build.build(study, found, None, folder, tmp_path / "report")
+    assert build.explain(study, found, folder)
+
+
+def test_explanations_that_fail_leave_the_earlier_ones(study: Study, tmp_path: Path, monkeypatch) -> None:
+    found = write_trials(tmp_path, study, arms=["rf"], conditions=["paper"], seeds=2, sizes=(20, 20))
+    build.explain(study, found[:1], tmp_path / "explained")
+
+    def fail(study: Study, found: list, folder: Path, *, jobs: int | None = None) -> dict:
+        explain(study, found, folder)
+        raise RepriseError("no such clip")
+
+    monkeypatch.setattr(study.code, "explain", fail)
+    with pytest.raises(RepriseError, match="no such clip"):
+        build.explain(study, found, tmp_path / "explained")
+    assert (tmp_path / "explained" / "index.json").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_the_first_study_shows_the_standard(tmp_path: Path) -> None:
@@ -78,73 +109,6 @@ def test_the_first_study_shows_the_standard(tmp_path: Path) -> None:
     assert names == ["table_II", "table_IV", "masked_test"]
 
 
-@pytest.fixture
-def asking(study: Study, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """The study with a table and a figure that need the weights."""
-
-    def figures(study, records):
-        found = {"curve": (style.new_figure(1), "A curve [1]")}
-        if all((r.folder / "best.safetensors").exists() for r in records):
-            found = {"filters": (style.new_figure(1), "Filters"), **found}
-        return found
-
-    def explain(study, records, folder, *, jobs=None):
-        assert (records[0].folder / "best.safetensors").exists()
-        (folder / "player").mkdir(parents=True, exist_ok=True)
-        (folder / "player" / "index.html").write_text("")
-        table = arm_table(study, records, replicates=10)
-        return [replace(table, name="layers_test", title="Of layers"), replace(table, name="a_test", title="Of a")]
-
-    monkeypatch.setattr(study.code, "figures", figures)
-    monkeypatch.setattr(study.code, "explain", explain)
-    return study
-
-
-def test_the_page_can_be_made_again_from_what_is_kept(asking: Study, tmp_path: Path) -> None:
-    write_trials(tmp_path / "runs", asking, arms=["vggish_pp"], conditions=["paper"], seeds=2, sizes=(20, 20))
-    out = tmp_path / "out"
-    build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
-    before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
-    assert (out / "records" / "vggish_pp@paper" / "seed-1" / "predictions.npz") in before
-    assert not list(out.rglob("*.safetensors"))
-    of_networks, _ = kept.vouched(out)
-    assert set(of_networks) == {f"{name}_test{s}" for name in ("layers", "a") for s in (".csv", ".md", ".tex")}
-    shutil.rmtree(tmp_path / "runs")
-    console = Console(file=io.StringIO(), width=200)
-    page = build.build(asking, out / "records", out, console=console)
-    assert "which have no weights: gallery, player" in console.file.getvalue()
-    text = page.read_text(encoding="utf-8")
-    assert text.index("### F1") < text.index("### Of layers") < text.index("### Of a") < text.index("## Filters")
-    assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
-
-
-def test_a_stale_number_does_not_survive_a_report_from_what_is_kept(asking: Study, tmp_path: Path) -> None:
-    write_trials(tmp_path / "runs", asking, arms=["vggish_pp"], conditions=["paper"], sizes=(20, 20))
-    out = tmp_path / "out"
-    build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
-    path = out / "arms_test.csv"
-    sound = path.read_text(encoding="utf-8")
-    path.write_text(sound.replace("0.", "0.9"))
-    (out / "README.md").write_text((out / "README.md").read_text().replace("0.", "0.9"))
-    build.build(asking, out / "records", out, console=Console(file=io.StringIO()))
-    assert path.read_text(encoding="utf-8") == sound
-    (out / "records" / "vggish_pp@paper" / "seed-0" / "predictions.npz").write_bytes(b"")
-    with pytest.raises(RepriseError, match="was changed after"):
-        build.build(asking, out / "records", out, console=Console(file=io.StringIO()))
-
-
-def test_tables_that_are_not_made_any_more_go(asking: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_trials(tmp_path / "runs", asking, arms=["vggish_pp"], conditions=["paper"], sizes=(20, 20))
-    out = tmp_path / "out"
-    build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
-    (out / "mine.md").write_text("Notes of mine")
-    monkeypatch.setattr(asking.code, "explain", lambda *arguments, **options: [])
-    page = build.build(asking, tmp_path / "runs", out, console=Console(file=io.StringIO()))
-    assert "Of layers" not in page.read_text(encoding="utf-8")
-    assert sorted(p.name for p in out.glob("*.md")) == ["README.md", "arms_test.md", "mine.md", "verdicts.md"]
-    assert not list(out.glob("layers_test.*"))
-
-
 def test_groups_that_nobody_knows_are_not_named_so(tmp_path: Path) -> None:
     genres = studies.load("gtzan_cam")
     (record,) = write_trials(
@@ -153,6 +117,76 @@ def test_groups_that_nobody_knows_are_not_named_so(tmp_path: Path) -> None:
     )  # fmt: skip
     for known, said in ((12, "Artists on both sides"), (0, "Tracks on both sides")):
         record.data["inputs"]["corpus"] = {"artists": known}
-        page = build._page(genres, [record], [], {}, tmp_path)
+        page = "\n".join(build._head(genres, [record]))
         assert f"{said} of the split" in page
         assert ("the corpus does not know the artists." in page) == (not known)
+
+
+class Opened:
+    """The files that are opened for reading while it is on; an audit hook cannot be taken away again."""
+
+    def __init__(self) -> None:
+        self.on, self.paths = False, set()
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple) -> None:
+        if self.on and event == "open" and isinstance(arguments[0], str) and "r" in (arguments[1] or "r"):
+            self.paths.add(os.path.realpath(arguments[0]))
+
+
+OPENED = Opened()
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Corpora, feature stores, weights, networks, rendering and other machines are out of reach."""
+
+    def refused(what: str):
+        def refuse(*arguments: object, **options: object) -> None:
+            pytest.fail(f"a report asked for {what}")
+
+        return refuse
+
+    for where, name in (
+        (corpora, "load"), (registry, "load"), (features, "open_store"), (torch, "load"), (safetensors.torch, "load"),
+        (safetensors.torch, "load_file"), (safetensors, "safe_open"), (torch.nn.Module, "__call__"),
+        (socket, "socket"),
+    ):  # fmt: skip
+        if hasattr(where, name):
+            monkeypatch.setattr(where, name, refused(f"{where.__name__}.{name}"))
+    OPENED.paths.clear()
+    OPENED.on = True
+    yield OPENED
+    OPENED.on = False
+
+
+#: Studies whose tables and figures still open a corpus or take a network.
+NOT_YET = {"irmas_activations", "openmic_transfer", "single_notes"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.xfail(strict=True, reason="opens its corpus") if n in NOT_YET else ())
+        for n in studies.names()
+    ],
+)
+def test_a_report_opens_neither_corpus_nor_network_nor_an_earlier_report(name, tmp_path, alone) -> None:
+    study = studies.load(name)
+    folder = kept.folders(name, RESULTS)[-1]
+    some = [r for r in records.find_records(folder / "records") if r.seed == 0]
+    explained = folder / "explained" if (folder / "explained").exists() else None
+    build.build(study, some, build.read_clips(folder / "records"), explained, tmp_path / "report")
+    code = [str(Path(module.__path__[0]).resolve()) for module in (harness, replications)]
+    ours = [folder / "records", folder / "explained", tmp_path / "report"]
+    allowed = (*map(str, ours), *code, sys.prefix, sys.base_prefix, "/usr", "/etc", "/proc", "/sys", "/dev")
+    assert [path for path in alone.paths if not path.startswith(allowed)] == []
+
+
+def test_what_a_report_must_not_do_is_heard(alone: Opened, tmp_path: Path) -> None:
+    for ask in (lambda: corpora.load("pocket-openmic"), lambda: torch.load("x"), socket.socket):
+        with pytest.raises(pytest.fail.Exception, match="a report asked for"):
+            ask()
+    (tmp_path / "README.md").write_text("earlier")
+    (tmp_path / "README.md").read_text()
+    assert str(tmp_path / "README.md") in alone.paths

@@ -1,42 +1,52 @@
-"""The page on all studies: what it counts is what lies in the results, and its links lead there."""
+"""The page on all studies: what it counts is what the reports say, and its links lead there."""
 
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from harness.report import summary
+from harness.report.build import Report
+from harness.report.estimates import Provenance
+from harness.report.writers import Table
 from harness.storage import write_text
+from harness.studies import study as studies
 
-HEAD = "number,kind,claim,where,verdict,corpus,profile,weights,split,part,clips,seeds\n"
-TAIL = "pocket-gtzan,pocket,random,segments-70-15-15,test,192,3\n"
+ORIGIN = Provenance("pocket-gtzan", "pocket", "random", "segments-70-15-15", "test", "192", 3, ())
+
+
+def report(results: Path, study: str, place: str, rows: list[tuple[str, str, str, str]] | None, trials: int) -> Report:
+    """A report with these verdicts, and its page."""
+    folder = results / study / place
+    write_text(folder / "README.md", "")
+    table = None
+    if rows is not None:
+        frame = pd.DataFrame(rows, columns=["kind", "claim", "where", "verdict"])
+        table = Table("verdicts", "", "", "", frame, (), (), "kind", ORIGIN)
+    return Report(studies.load(study), folder, trials, (), table)
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """Two studies' results, one of them on two corpora."""
+def reports(tmp_path: Path) -> list[Report]:
+    """Two studies' reports, one of them on two corpora."""
     rows = [
-        "1,values,base,Results,not applicable: pocket corpus",
-        "2,orders,Masks *help*,Results,reversed",
-        "3,orders,All equal,Reflection,holds",
-        "4,other statements,It is sensitive,Challenges,does not hold",
-        "5,not judged,It is pretty,Reflection,not judged: taste",
+        ("values", "base", "Results", "not applicable: pocket corpus"),
+        ("orders", "Masks *help*", "Results", "reversed"),
+        ("orders", "All equal", "Reflection", "holds"),
+        ("other statements", "It is sensitive", "Challenges", "does not hold"),
+        ("not judged", "It is pretty", "Reflection", "not judged: taste"),
     ]
-    folder = tmp_path / "gtzan_cam" / "pocket-gtzan-pocket"
-    write_text(folder / "verdicts.csv", HEAD + "".join(f"{row},{TAIL}" for row in rows))
-    write_text(folder / "README.md", "")
-    write_text(folder / "leak.png", "")
-    for seed in (0, 1):
-        write_text(folder / "records" / "base" / f"seed-{seed}" / "record.json", "{}")
-    for name in ("pocket-notes-pocket", "philharmonia-pocket"):
-        folder = tmp_path / "single_notes" / name
-        write_text(folder / "verdicts.csv", HEAD + f"1,values,Set-up 1,Table 2,replicated,{TAIL}")
-        write_text(folder / "README.md", "")
-    return tmp_path
+    write_text(tmp_path / "gtzan_cam" / "pocket-gtzan-pocket" / "leak.png", "")
+    one = [("values", "Set-up 1", "Table 2", "replicated")]
+    return [
+        report(tmp_path, "gtzan_cam", "pocket-gtzan-pocket", rows, 2),
+        *(report(tmp_path, "single_notes", name, one, 0) for name in ("philharmonia-pocket", "pocket-notes-pocket")),
+    ]
 
 
-def test_every_study_is_counted(results: Path) -> None:
-    page = summary.write(results).read_text(encoding="utf-8")
+def test_every_study_is_counted(reports: list[Report], tmp_path: Path) -> None:
+    page = summary.to_markdown(reports, tmp_path)
     (row,) = [line for line in page.splitlines() if line.startswith(r"| [gtzan\_cam]")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:] == [
@@ -52,30 +62,27 @@ def test_every_study_is_counted(results: Path) -> None:
     assert "- All equal" not in page
 
 
-def test_a_study_whose_paper_claims_nothing_was_played_all_the_same(results: Path) -> None:
-    folder = results / "irmas_activations" / "pocket-irmas-pocket"
-    write_text(folder / "records" / "han" / "seed-0" / "record.json", "{}")
-    page = summary.write(results).read_text(encoding="utf-8")
+def test_a_study_whose_paper_claims_nothing_was_played_all_the_same(reports: list[Report], tmp_path: Path) -> None:
     place = "irmas_activations/pocket-irmas-pocket"
+    page = summary.to_markdown([*reports, report(tmp_path, *place.split("/"), None, 1)], tmp_path)
     assert f"Played, with no claim to judge: [{place.replace('_', chr(92) + '_')}]({place}/README.md)." in page
     assert "irmas" not in next(line for line in page.splitlines() if line.startswith("Not played yet: "))
 
 
-def test_published_corpora_come_first(results: Path) -> None:
-    assert [p.folder.name for p in summary.find(results)][1:] == ["philharmonia-pocket", "pocket-notes-pocket"]
-
-
-def test_each_link_leads_somewhere(results: Path) -> None:
-    page = summary.write(results)
-    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+def test_each_link_leads_somewhere(reports: list[Report], tmp_path: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", summary.to_markdown(reports, tmp_path))
     assert "gtzan_cam/pocket-gtzan-pocket/leak.png" in links
     assert len(links) >= 8
-    assert all((results / link).exists() for link in links)
+    assert all((tmp_path / link).exists() for link in links)
 
 
-def test_a_changed_verdict_changes_the_page(results: Path) -> None:
-    before = summary.write(results).read_bytes()
-    assert summary.write(results).read_bytes() == before
-    path = results / "gtzan_cam" / "pocket-gtzan-pocket" / "verdicts.csv"
-    write_text(path, path.read_text().replace("Reflection,holds", "Reflection,undecided"))
-    assert summary.write(results).read_bytes() != before
+def test_what_is_kept_is_found_published_corpora_first(reports: list[Report], tmp_path: Path, monkeypatch) -> None:
+    for one in reports:
+        (one.folder / "records").mkdir()
+    monkeypatch.setattr(summary.kept.records, "find_records", lambda folder: [object()])
+    assert [r.folder.name for r in summary.find(tmp_path, reports)][1:] == [
+        "philharmonia-pocket",
+        "pocket-notes-pocket",
+    ]
+    page = summary.write(tmp_path, reports[::-1])
+    assert page.read_text(encoding="utf-8") == summary.to_markdown(reports, tmp_path)

@@ -1,128 +1,316 @@
-"""A study's results folder, made from its records: tables, plots, explanations and a page that shows them.
+"""A study's report, made from its records: tables, plots and a page that shows them.
 
-What is shown is the study's own choice. Its code module offers
+A report is made from four things and nothing else: the study, its trials on one corpus under one profile, what the
+corpus says of their clips (``clips.csv``), and the folder ``explained``, which the run wrote when it asked the
+networks. It opens no corpus and no network, and reads no file of an earlier report. What is shown is the study's own
+choice. Its code module offers
 
 ``tables(study, records) -> list[Table]``
     For instance `harness.report.standard.tables`.
 ``figures(study, records) -> dict[str, tuple[Figure, str]]``
     By the stem of its files each figure with a line on what it shows; for instance `harness.report.standard.figures`.
-``explain(study, records, folder, jobs=) -> list[Table]``
-    Writes what is neither, such as a gallery, into the folder, and gives the tables that go with it.
+``explain(study, records, folder, jobs=) -> dict``
+    Called by the run. It writes what is neither table nor number, such as a gallery, into the folder, and says how the
+    page shows it: ``{"figures": {"animation.webp": "A network listening"}, "links": [{"path": "gallery/index.html",
+    "title": "Gallery", "text": "clips with their maps, to see and to hear"}]}``.
 
-After these comes what our trials say of the paper's claims (`harness.report.verdicts`).
-
-The records that a page was made from are kept beside it, without the weights (`harness.studies.kept`). From these it
-can be made again, but for what asks the networks: what ``explain`` wrote, and figures that ``figures`` leaves out
-where there are no weights, stay as they are. Checksums of the tables among it are kept with the records.
+After these come what our trials say of the paper's claims (`harness.report.verdicts`), and what choices of protocol are
+worth on the same predictions (`harness.report.traps`).
 """
 
-import re
-from collections.abc import Mapping, Sequence, Set
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+import pandas as pd
+from matplotlib.figure import Figure
 
-from harness.report import estimates, style, tables, verdicts
+from harness.errors import RepriseError
+from harness.report import estimates, style, tables, traps, verdicts
 from harness.report.resampling import units_of
-from harness.storage import write_text
-from harness.studies import claims, kept
+from harness.report.writers import Table, escape_markdown
+from harness.storage import beside, fingerprint, sha256_of, swap, write_json, write_text
+from harness.studies import claims
 from harness.studies import records as trial_records
-from harness.studies.records import Record
+from harness.studies.kept import CLIPS, EXPLAINED, commit_of
+from harness.studies.records import KEPT, Record
 from harness.studies.study import Study
 
+PAGE, INDEX = "README.md", "index.json"
 
-def build(study: Study, runs: Path, out: Path, *, console: Console, jobs: int | None = None, reason: str = "") -> Path:
-    """Write everything a study shows, and print its tables.
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a report is made from.
+
+    Parameters
+    ----------
+    records
+        Trials on one corpus under one profile, each as it was written.
+    clips
+        A row for every clip that a trial was scored on; None where no file says anything of them.
+    explained
+        Folder of what the run explained; None where there is none.
+    """
+
+    records: Sequence[Record]
+    clips: pd.DataFrame | None = None
+    explained: Path | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report says.
 
     Parameters
     ----------
     study
-        Which.
-    runs
-        Folder of its trials on one corpus under one profile; or where they are kept, ``records`` in `out`.
-    out
-        Folder of the results.
-    console
-        Where the tables are printed.
-    jobs
-        Processes for what takes long.
-    reason
-        Why predictions are others than those kept, if they are.
+        Whose it is.
+    folder
+        Where it lies.
+    trials
+        How many it is made from.
+    tables
+        In the order of the page.
+    verdicts
+        The table of claims, which is the last of these; None where the paper claims nothing.
+    """
+
+    study: Study
+    folder: Path
+    trials: int
+    tables: tuple[Table, ...]
+    verdicts: Table | None
+
+
+def read(trials: Path, explained: Path) -> Inputs:
+    """Read what a report is made from.
+
+    Parameters
+    ----------
+    trials
+        ``runs/<study>/<corpus>-<profile>``, or ``records`` among the results.
+    explained
+        Folder that the run's explanations are in, if it exists.
 
     Returns
     -------
-    Path
-        The page, ``README.md`` in `out`.
+    Inputs
+        Every file of a trial is as its record says.
 
     Raises
     ------
     RepriseError
-        A record does not agree with its files, or a file cannot be written.
+        A record does not agree with its files.
     """
-    records = [trial_records.verify(r.folder) for r in trial_records.find_records(runs)]
-    from_kept = any(trial_records.is_kept(r.folder) for r in records)
-    page = out / "README.md"
-    earlier = page.read_text(encoding="utf-8") if page.exists() else ""
-    shown_earlier = _figures_on(earlier)
-    own = study.code.tables(study, records)
-    figures = study.code.figures(study, records)
-    texts = {name: text for name, (_, text) in figures.items()}
-    if from_kept:
-        left = {name: text for name, text in shown_earlier.items() if (out / name).with_suffix(".png").exists()}
-        texts = {name: texts.get(name, text) for name, text in left.items()} | texts
-    else:
-        # For instance of an arm that was the best of earlier records.
-        for name in shown_earlier.keys() - figures.keys():
-            for suffix in style.SUFFIXES:
-                (out / name).with_suffix(suffix).unlink(missing_ok=True)
+    found = [trial_records.intact(r.folder) for r in trial_records.find_records(trials)]
+    return Inputs(found, read_clips(trials), explained if explained.is_dir() else None)
+
+
+def read_clips(trials: Path) -> pd.DataFrame | None:
+    """What ``clips.csv`` beside trials says of their clips; None where it is not there."""
+    path = trials / CLIPS
+    return pd.read_csv(path, dtype={"key": str, "group": str}) if path.exists() else None
+
+
+def build(
+    study: Study, records: Sequence[Record], clips: pd.DataFrame | None, explained: Path | None, out: Path
+) -> Report:
+    """Write everything a study shows.
+
+    Parameters
+    ----------
+    study
+        Whose report it is.
+    records, clips, explained
+        As in `Inputs`.
+    out
+        A folder without an earlier report.
+
+    Returns
+    -------
+    Report
+        Its page is ``README.md`` in `out`.
+
+    Raises
+    ------
+    RepriseError
+        A file cannot be written, or ``explained`` is damaged.
+    """
+    inputs = Inputs(records, clips, explained)
+    shown, figures = shown_by(study, inputs)
+    judged = judge(study, inputs, out)
+    shown += [judged] if judged else []
     for name, (figure, _) in figures.items():
         style.save(figure, out / name)
-    explained = [] if from_kept else study.code.explain(study, records, out, jobs=jobs)
-    shown = [*own, *explained]
-    written = {table.name: tables.write(table, out) for table in shown}
     for table in shown:
-        console.print(tables.to_terminal(table))
-    sections = [tables.to_markdown(table).strip() for table in shown]
-    others = _other_tables(out, earlier, {verdicts.NAME, *(table.name for table in shown)})
-    if from_kept:
-        sections[len(own) : len(own)] = others.values()
-        console.print(
-            f"Made from the records kept in {runs}, which have no weights: gallery, player and what else asks the "
-            "networks are left as they are.",
-            soft_wrap=True,
-        )
-    else:
-        for name in others:
-            for suffix in (".csv", ".md", ".tex"):
-                (out / name).with_suffix(suffix).unlink(missing_ok=True)
-        kept.keep(records, out, reason=reason)
-        kept.vouch((path for table in explained for path in written[table.name]), out)
-    if claims.claims(study):  # last, since some are judged by the tables above
-        judged = verdicts.table(study, records, out)
-        tables.write(judged, out)
-        console.print(tables.to_terminal(judged))
-        sections.append(tables.to_markdown(judged).strip())
-    write_text(page, _page(study, records, sections, texts, out))
-    console.print(f"Tables, plots and the gallery are in {out}; {page.name} there shows them together.", soft_wrap=True)
-    return page
+        tables.write(table, out)
+    switched = survey(study, records)
+    if switched is not None:
+        traps.write(study, switched, out / traps.NAME)
+    lines = _head(study, records) + _links(explained, out)
+    if switched is not None:
+        lines += [f"**[Traps]({traps.NAME}/{traps.NAME}.md)**: what choices of protocol are worth on these very "
+                  "predictions.", ""]  # fmt: skip
+    for name, text in _pictures(explained, out).items():
+        lines += [f"![{text}]({name})", ""]
+    for table in shown:
+        lines += [tables.to_markdown(table).strip(), ""]
+    for name, (_, text) in figures.items():
+        lines += [f"## {text}", "", f"![{text}]({name}.png)", ""]
+    write_text(out / PAGE, "\n".join(lines))
+    return Report(study, out, len(records), tuple(shown), judged)
 
 
-def _figures_on(page: str) -> dict[str, str]:
-    """Names of the figures that a page shows, each with its line."""
-    return {name: text for text, name in re.findall(r"^!\[(.*)\]\(([\w-]+)\.png\)$", page, flags=re.MULTILINE)}
+def shown_by(study: Study, inputs: Inputs) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
+    """The study's own tables and figures."""
+    return list(study.code.tables(study, inputs.records)), dict(study.code.figures(study, inputs.records))
 
 
-def _other_tables(out: Path, page: str, made: Set[str]) -> dict[str, str]:
-    """Tables that an earlier page shows and that were not made again: in its order, by name, in Markdown."""
-    texts = {p.stem: p.read_text(encoding="utf-8").strip() for p in out.glob("*.md") if p.stem not in {*made, "README"}}
-    shown = {name: text for name, text in texts.items() if text and text in page}
-    return {name: shown[name] for name in sorted(shown, key=lambda name: page.index(shown[name]))}
+def judged(study: Study, results: Path) -> Report:
+    """What a report of kept trials would say of the claims; nothing is written.
+
+    Parameters
+    ----------
+    study
+        Theirs.
+    results
+        ``results/<study>/<corpus>-<profile>``.
+
+    Returns
+    -------
+    Report
+        Without its tables.
+    """
+    inputs = read(results / KEPT, results / EXPLAINED)
+    return Report(study, results, len(inputs.records), (), judge(study, inputs, results))
 
 
-def _page(
-    study: Study, records: Sequence[Record], sections: Sequence[str], figures: Mapping[str, str], out: Path
-) -> str:
-    """The page that shows all of it, in Markdown."""
+def judge(study: Study, inputs: Inputs, out: Path) -> Table | None:
+    """The table of claims, with links from `out` to the trials; None where the paper claims nothing."""
+    if not claims.claims(study):
+        return None
+    table = verdicts.table(study, inputs.records, inputs.explained or out / EXPLAINED)
+    root = inputs.records[0].folder.parents[1]
+    return replace(table, frame=table.frame.assign(records=[_from(out, root, r) for r in table.frame["records"]]))
+
+
+def _from(out: Path, root: Path, links: str) -> str:
+    """Links to folders of trials as they are from the folder of the report."""
+    return " ".join(_relative(root / link.rpartition("/")[2], out) for link in links.split())
+
+
+def _relative(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path, out)).as_posix()
+
+
+def survey(study: Study, records: Sequence[Record], arm: str | None = None) -> traps.Traps | None:
+    """What choices of protocol are worth; None where the main score has no points, or the paper's own was not run."""
+    try:
+        return traps.survey(study, records, arm=arm)
+    except RepriseError:
+        if arm is not None:
+            raise
+        return None
+
+
+def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> bool:
+    """Ask the networks what cannot be told from their predictions, and swap in what comes of it.
+
+    Parameters
+    ----------
+    study, records
+        The study, and its trials on one corpus under one profile, with their weights.
+    folder
+        ``explained`` beside them. ``index.json`` there says how a page shows it, has the checksums of all other files,
+        and names the trials by a fingerprint.
+    jobs
+        Processes for what takes long.
+
+    Returns
+    -------
+    bool
+        Whether anything was done: what explains these very trials already is left as it is.
+
+    Raises
+    ------
+    RepriseError
+        A file cannot be written, or the study's code cannot explain a trial.
+    """
+    trials = fingerprint(sorted(r.data["checksum"] for r in records))
+    with contextlib.suppress(RepriseError):  # no index: nothing is explained yet
+        if index_of(folder).get("trials") == trials:
+            return False
+    with beside(folder) as new:
+        shown = study.code.explain(study, records, new, jobs=jobs)
+        if not isinstance(shown, Mapping):
+            shown = _index(shown, new)
+        files = {p.relative_to(new).as_posix(): sha256_of(p) for p in sorted(new.rglob("*")) if p.is_file()}
+        write_json(new / INDEX, {"figures": {}, "links": [], **shown, "trials": trials, "files": files})
+        swap(new, folder)
+    return True
+
+
+def _index(made: Sequence[Table], folder: Path) -> dict[str, Any]:
+    """How a page shows what a study wrote that gives tables and says nothing of pages."""
+    for table in made:
+        tables.write(table, folder)
+    links = [{"path": f"{t.name}.md", "title": t.title, "text": "asked of the networks"} for t in made]
+    for path in sorted(folder.glob("*/index.html")):
+        name = path.parent.name
+        links.append({"path": f"{name}/index.html", "title": name.capitalize(), "text": "to open in a browser"})
+    pictures = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".png", ".webp")]
+    return {"figures": {name: Path(name).stem.replace("_", " ").capitalize() for name in pictures}, "links": links}
+
+
+def index_of(explained: Path | None) -> dict[str, Any]:
+    """What ``index.json`` says of a folder of explanations.
+
+    Parameters
+    ----------
+    explained
+        The folder, or None.
+
+    Returns
+    -------
+    dict
+        Empty where there is no folder.
+
+    Raises
+    ------
+    RepriseError
+        The file is damaged or absent.
+    """
+    if explained is None:
+        return {}
+    path = explained / INDEX
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RepriseError(
+            f"{path} is damaged or not there; restore it, or remove {explained} and run the study again"
+        ) from error
+
+
+def _links(explained: Path | None, out: Path) -> list[str]:
+    lines = []
+    for link in index_of(explained).get("links", []):
+        path = _relative(explained / link["path"], out)
+        lines += [f"**[{escape_markdown(link['title'])}]({path})**: {escape_markdown(link['text'])}.", ""]
+    return lines
+
+
+def _pictures(explained: Path | None, out: Path) -> dict[str, str]:
+    figures = index_of(explained).get("figures", {})
+    return {_relative(explained / (n if Path(n).suffix else f"{n}.png"), out): text for n, text in figures.items()}
+
+
+def _head(study: Study, records: Sequence[Record]) -> list[str]:
+    """What the page stands on."""
     origin = estimates.provenance(study, records, "test")
     leak = records[0].data["split"]["leakage"]
     groups, unknown = study.groups, "."
@@ -130,32 +318,17 @@ def _page(
         groups, unknown = units_of(study, records)[0], f"; the corpus does not know the {study.groups}."
     environment = records[0].data["environment"]
     seconds = sum(sum(r.data["durations"].values()) for r in records)
-    lines = [
+    return [
         f"# {study.title}",
         "",
         origin.sentence(),
         "",
         f"{len(records)} trials, {seconds / 60:.0f} minutes of one thread each on {environment['cpu']}"
         f"{', ' + environment['gpu'] if environment['gpu'] else ''}; torch {environment['packages']['torch']}; "
-        f"{kept.commit_of(environment['git'])}.",
+        f"{commit_of(environment['git'])}.",
         "",
         f"{groups.capitalize()} on both sides of the split {records[0].data['split']['name']}: "
         + ", ".join(f"{parts} {count}" for parts, count in leak["shared_groups"].items())
         + unknown,
         "",
     ]
-    gallery = out / "gallery" / "index.html"
-    if gallery.exists():
-        sound = "" if "not ours to pass on" in gallery.read_text(encoding="utf-8") else " and to hear"
-        lines += [f"**[Gallery](gallery/index.html)**: clips with their class activation maps, to see{sound}.", ""]
-    if (out / "player" / "index.html").exists():
-        lines += ["**[Player](player/index.html)**: a clip, and what every filter answers while it plays.", ""]
-    if (out / "traps" / "traps.md").exists():
-        lines += ["**[Traps](traps/traps.md)**: what choices of protocol are worth on these very predictions.", ""]
-    if (out / "animation.webp").exists():
-        lines += ["![A network listening, filter by filter](animation.webp)", ""]
-    for section in sections:
-        lines += [section, ""]
-    for name, text in figures.items():
-        lines += [f"## {text}", "", f"![{text}]({name}.png)", ""]
-    return "\n".join(lines)

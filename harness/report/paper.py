@@ -3,10 +3,10 @@ r"""Figures and tables for a paper in two columns, from the kept records alone: 
 Of each study a folder: under ``<corpus>-<profile>/`` every figure as PDF and PNG and every table as LaTeX, and
 ``all.tex``, which compiles with pdflatex and shows them all, each with a label. Figures are as wide as the page's text
 (6.9 in, for ``figure*``), in Times as the text around them; tables as wide as a column (3.35 in), or as the page where
-they need it. What takes the networks is not made (`harness.studies.kept`).
+they need it. Pictures that the run made with the networks are there as it made them.
 """
 
-import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from harness.errors import RepriseError
-from harness.report import estimates, style, traps, verdicts
+from harness.report import build, estimates, style, traps
+from harness.report.build import Inputs
 from harness.report.writers import Table, escape_latex, to_latex
-from harness.storage import write_text
-from harness.studies import claims
-from harness.studies import records as trial_records
+from harness.storage import atomic_path, write_text
+from harness.studies.kept import EXPLAINED
 from harness.studies.records import KEPT, Record
 from harness.studies.study import Study
 
@@ -53,15 +52,12 @@ class Shown:
         Names, each with a line on what it shows.
     tables
         Names, each with a title.
-    left_out
-        Names of figures and tables among the results that take the networks.
     """
 
     place: str
     origin: str
     figures: Mapping[str, str]
     tables: Mapping[str, str]
-    left_out: tuple[str, ...]
 
 
 def write(study: Study, results: Sequence[Path], out: Path) -> list[Shown]:
@@ -84,7 +80,7 @@ def write(study: Study, results: Sequence[Path], out: Path) -> list[Shown]:
     Raises
     ------
     RepriseError
-        A record does not agree with its files, a corpus is not here, or a file cannot be written.
+        A record does not agree with its files, or a file cannot be written.
     """
     found = [_write_one(study, folder, out / folder.name) for folder in results]
     if found:
@@ -93,34 +89,42 @@ def write(study: Study, results: Sequence[Path], out: Path) -> list[Shown]:
 
 
 def _write_one(study: Study, results: Path, out: Path) -> Shown:
-    records = [trial_records.verify(r.folder) for r in trial_records.find_records(results / KEPT)]
-    tables, figures = _make(study, records, results)
+    inputs = build.read(results / KEPT, results / EXPLAINED)
+    tables, figures = _make(study, inputs, out)
     for name, (figure, _) in figures.items():
         style.save(in_times(figure), out / name)
     for table in tables:
         write_text(out / f"{table.name}.tex", to_latex(table, prefix=f"{results.name}-"))
-    made = {*figures, *(table.name for table in tables)}
-    shown = {p.stem for p in results.iterdir() if p.suffix in (".pdf", ".tex")}
     return Shown(
         place=results.name,
-        origin=estimates.provenance(study, _main(study, records), "test").sentence(),
-        figures={name: text for name, (_, text) in figures.items()},
+        origin=estimates.provenance(study, _main(study, inputs.records), "test").sentence(),
+        figures={name: text for name, (_, text) in figures.items()} | _copy_pictures(inputs.explained, out),
         tables={table.name: table.title for table in tables},
-        left_out=tuple(sorted(shown - made)),
     )
 
 
-def _make(study: Study, records: Sequence[Record], results: Path) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
+def _make(study: Study, inputs: Inputs, out: Path) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
     """The study's own tables and figures, verdicts on its paper's claims, and what choices of protocol are worth."""
-    tables = list(study.code.tables(study, records))
-    figures = dict(study.code.figures(study, records))
-    if claims.claims(study):
-        tables.append(verdicts.table(study, records, results))
-    with contextlib.suppress(RepriseError):  # the main score is a loss, or no trial ran under the paper's own condition
-        survey = traps.survey(study, records)
+    tables, figures = build.shown_by(study, inputs)
+    if judged := build.judge(study, inputs, out):
+        tables.append(judged)
+    if survey := build.survey(study, inputs.records):
         tables.append(traps.table(study, survey))
         figures[traps.NAME] = traps.forest(study, survey), "What silent choices of protocol are worth"
     return tables, figures
+
+
+def _copy_pictures(explained: Path | None, out: Path) -> dict[str, str]:
+    """Copy what the run drew as PDF; stems of the files, each with a line on what it shows."""
+    found = {}
+    for name, text in build.index_of(explained).get("figures", {}).items():
+        page = (explained / name).with_suffix(".pdf")
+        if page.exists():
+            found[page.stem] = text
+            for path in filter(Path.exists, (page, page.with_suffix(".png"))):
+                with atomic_path(out / path.name) as temporary:
+                    shutil.copyfile(path, temporary)
+    return found
 
 
 def in_times(figure: Figure) -> Figure:

@@ -1,35 +1,31 @@
 """Whether what lies in the results still is what the kept records give.
 
-Everything that a report makes from kept records (`harness.studies.kept`), the traps too, is made again in a copy of the
-results, and compared cell by cell. Tables that take the networks themselves cannot be made again: the checksums that
-the run noted which made them vouch for them. A table that neither gives is named. Pictures, galleries and players are
-not looked at: they differ between versions of what draws them, and no verdict rests on them.
+First every file of a kept trial is held against the checksums of its record, and every file of ``explained`` against
+those of its index. Then all reports are made again elsewhere, and compared file by file: tables, pages, traps and
+frames cell by cell or line by line, and of pictures whether they are there, as their bytes differ between versions of
+what draws them. A file that nothing gives is named, and so is one that is missing.
 """
 
 import csv
 import io
 import re
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
-from harness.corpora import registry
 from harness.errors import RepriseError
-from harness.report import summary, traps, writers
-from harness.report.build import build
+from harness.parallel import parallel_map
+from harness.report import build, summary
+from harness.report.build import INDEX, PAGE, Report
 from harness.storage import sha256_of
 from harness.studies import kept
 from harness.studies import study as studies
-from harness.studies.records import KEPT, Record, find_records, intact
-from harness.studies.study import Study
-from harness.terminal import tell_once
+from harness.studies.kept import CLIPS, EXPLAINED, REASONS
+from harness.studies.records import KEPT, WEIGHTS, find_records, intact
 
-#: Files that are compared.
+#: Files whose text is compared.
 SUFFIXES = (".csv", ".md", ".tex")
-PAGE = "README.md"
 #: Differences of one file that are named.
 NAMED = 3
 #: Decimals of a score in a CSV file.
@@ -38,15 +34,14 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def stale(results: Path, *, jobs: int | None = None) -> list[str]:
-    """Make every table and page again from the kept records, and compare; of the others compare the checksums.
+    """Make every report again from the kept records, and compare.
 
     Parameters
     ----------
     results
-        Folder of all results; it is left as it is. What needs a published corpus that is not here is passed over but
-        for checksums, and told on standard error.
+        Folder of all results; it is left as it is.
     jobs
-        Processes for what takes long.
+        Processes, one for each study and corpus at a time.
 
     Returns
     -------
@@ -57,140 +52,111 @@ def stale(results: Path, *, jobs: int | None = None) -> list[str]:
     Raises
     ------
     RepriseError
-        Nothing is kept there; a record does not agree with its files, or a list of checksums is damaged; or there is
-        no room for a copy.
+        Nothing is kept there, or there is no room for what is made again.
     """
-    if not any(kept.folders(name, results) for name in studies.names()) and not any(results.glob(f"*/*/{PAGE}")):
-        raise RepriseError(f"nothing is kept under {results}; `reprise run STUDY` keeps it")
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / "results"
-        try:
-            shutil.copytree(results, copy)
-        except OSError as error:  # shutil's own is one, too, and lists every file
-            raise RepriseError(
-                f"{results} cannot be copied to {temporary}, most likely for want of room; "
-                "set TMPDIR to a folder that has more"
-            ) from error
-        try:
-            return _make_again(results, copy, jobs)
-        except RepriseError as error:  # what is wrong with the copy is wrong with the results
-            raise RepriseError(str(error).replace(str(copy), str(results))) from error
-
-
-def _make_again(results: Path, copy: Path, jobs: int | None) -> list[str]:
-    """Make everything in the copy again, and compare."""
+    folders = [folder for name in studies.names() for folder in kept.folders(name, results)]
+    if not folders:
+        raise RepriseError(f"nothing is kept under {results}; `reprise keep STUDY` does it")
     found: list[str] = []
-    quiet = Console(file=io.StringIO())
-    for study in map(studies.load, studies.names()):
-        checked = {path.name for path in kept.folders(study.name, copy)}
-        for page in sorted((results / study.name).glob(f"*/{PAGE}")):
-            if page.parent.name not in checked:
-                found.append(f"{page.relative_to(results)}: no record is kept that it could be made from")
-        for name in sorted(checked):
-            here, again = (r / study.name / name for r in (results, copy))
-            records = [intact(r.folder) for r in find_records(again / KEPT)]
-            found += _not_as_made(study, here, records, results)
-            if absent := registry.absent(records[0].data["corpus"]):
-                tell_once(f"{study.name}/{name} cannot be checked: {absent}")
-                continue
-            arm = _arm_of_traps(again)
-            _clear(again)
-            if arm is not None:
-                _make_traps(study, records, arm, again / traps.NAME)
-            build(study, again / KEPT, again, console=quiet, jobs=jobs)
-            found += _compare(here, again, results)
-    if (results / PAGE).exists():
-        summary.write(copy)
-        found += compare(PAGE, *((r / PAGE).read_text(encoding="utf-8") for r in (results, copy)))
+    reports: list[Report] = []
+    expected = {PAGE}
+    for folder, (lines, names, report) in zip(
+        folders, parallel_map(_check, folders, description="made again", jobs=jobs), strict=True
+    ):
+        place = folder.relative_to(results).as_posix()
+        found += [f"{place}/{line}" for line in lines]
+        expected |= {f"{place}/{name}" for name in names}
+        reports += [report] if report else []
+    actual = {p.relative_to(results).as_posix() for p in results.rglob("*") if p.is_file()}
+    unknown = [f"{r.relative_to(results).as_posix()}/" for r in folders if r not in {x.folder for x in reports}]
+    found += [
+        f"{name}: no kept record gives it; remove it"
+        for name in sorted(actual - expected)
+        if not name.startswith(tuple(unknown))
+    ]
+    found += [f"{name}: is not there, though the records give it" for name in sorted(expected - actual)]
+    if not unknown and PAGE in actual:
+        text = summary.to_markdown(sorted(reports, key=_order), results)
+        found += compare(PAGE, (results / PAGE).read_text(encoding="utf-8"), text)
     return found
 
 
-def from_networks(results: Path) -> list[str]:
-    """What `stale` knows by checksum alone.
+def _order(report: Report) -> tuple[str, bool, Path]:
+    """As `harness.report.summary.find` orders them."""
+    return report.study.name, report.folder.name.startswith("pocket-"), report.folder
 
-    Parameters
-    ----------
-    results
-        Folder of all results.
 
-    Returns
-    -------
-    list of str
-        Tables that networks were asked for, ``<study>/<corpus>-<profile>/<table>``.
+def _check(folder: Path) -> tuple[list[str], list[str], Report | None]:
+    """What is wrong with the results of a study on one corpus, which files there should be, and what a report says.
 
-    Raises
-    ------
-    RepriseError
-        A list of checksums is damaged.
+    Where a record is damaged no report is made.
     """
-    found = []
-    for name in studies.names():
-        for folder in kept.folders(name, results):
-            made, _ = kept.vouched(folder) or ({}, {})
-            found += [(folder.relative_to(results) / table).with_suffix("").as_posix() for table in made]
-    return list(dict.fromkeys(found))
+    study = studies.load(folder.parent.name)
+    found = _damaged(folder / KEPT) + _not_as_explained(folder / EXPLAINED)
+    if found:
+        return found, [], None
+    names = [f"{KEPT}/{name}" for name in _files_of_trials(folder / KEPT)]
+    names += [f"{EXPLAINED}/{name}" for name in _files(folder / EXPLAINED)]
+    with tempfile.TemporaryDirectory() as temporary:
+        again = Path(temporary) / folder.parent.name / folder.name
+        again.mkdir(parents=True)
+        for name in (KEPT, EXPLAINED):  # links lead there, as they do from the results
+            if (folder / name).exists():
+                (again / name).symlink_to((folder / name).absolute())
+        inputs = build.read(again / KEPT, again / EXPLAINED)
+        made = build.build(study, inputs.records, inputs.clips, inputs.explained, again)
+        written = [n for n in _files(again) if n.split("/")[0] not in (KEPT, EXPLAINED)]
+        for name in written:
+            if name.endswith(SUFFIXES) and (folder / name).exists():
+                found += compare(name, *((f / name).read_text(encoding="utf-8") for f in (folder, again)))
+    return found, names + written, replace(made, folder=folder, tables=())
 
 
-def _not_as_made(study: Study, here: Path, records: Sequence[Record], results: Path) -> list[str]:
-    """What is not as the run left it that asked the networks."""
-    name, again = here.relative_to(results).as_posix(), f"`reprise run {study.name}` makes it again"
-    noted = kept.vouched(here)
-    if noted is None:
-        return [f"{name}/{KEPT}/{kept.SUMS}: is not there to vouch for tables made from networks; {again}"]
-    made, of_records = noted
+def _files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def _files_of_trials(folder: Path) -> Iterable[str]:
+    """Files that kept trials have; weights need not be there."""
+    for record in find_records(folder):
+        yield f"{kept.name_of(record)}/record.json"
+        yield from (f"{kept.name_of(record)}/{n}" for n in record.data["files"] if not n.endswith(WEIGHTS))
+    yield REASONS
+    yield from (CLIPS,) if (folder / CLIPS).exists() else ()
+
+
+def _damaged(folder: Path) -> list[str]:
+    """Trials whose files are not as their record says."""
     found = []
-    if of_records != {f"{kept.place(r)}/record.json": sha256_of(r.folder / "record.json") for r in records}:
-        found.append(f"{name}/{KEPT}/{kept.SUMS}: notes other records than those kept; {again}")
-    for table, digest in made.items():
-        if not (here / table).exists():
-            found.append(f"{name}/{table}: made from networks, and is not there; {again}")
-        elif sha256_of(here / table) != digest:
-            found.append(f"{name}/{table}: made from networks, and was changed since; {again}")
+    for record in find_records(folder):
+        try:
+            intact(record.folder)
+        except RepriseError as error:
+            found.append(str(error).replace(f"{folder}/", f"{KEPT}/"))
     return found
 
 
-def _clear(folder: Path) -> None:
-    """Take away what must be made again, so that nothing is compared with its own copy."""
-    noted = kept.vouched(folder)
-    for name in _texts(folder):
-        # Without a list any table may be one that took networks.
-        from_network = name in noted[0] if noted else "/" not in name
-        if name != PAGE and not from_network:
-            (folder / name).unlink()
-
-
-def _texts(folder: Path) -> set[str]:
-    """Tables and pages of a study's results, by path; not what is kept with them."""
-    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in SUFFIXES)
-    return {path.as_posix() for path in paths if path.parts[0] != KEPT}
-
-
-def _arm_of_traps(folder: Path) -> str | None:
-    """The arm that a study's traps are of; None where it has none."""
-    path = folder / traps.NAME / f"{traps.NAME}.csv"
-    if not path.exists():
-        return None
-    return next(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), {}).get("arm") or ""
-
-
-def _make_traps(study: Study, records: Sequence[Record], arm: str, folder: Path) -> None:
-    """Write the table of traps; of an arm that nobody played, as a fault may have it, those of the usual one."""
-    survey = traps.survey(study, records, arm=arm if arm in {r.arm for r in records} else None)
-    writers.write(traps.table(study, survey), folder)
-
-
-def _compare(here: Path, again: Path, results: Path) -> list[str]:
-    found, place = [], here.relative_to(results).as_posix()
-    ours, theirs = _texts(here), _texts(again)
-    for name in sorted(ours | theirs):
-        if name not in ours:
-            found.append(f"{place}/{name}: is not there, though the records give it")
-        elif name not in theirs:
-            found.append(f"{place}/{name}: neither the records nor the networks that a run asked give it; remove it")
-        else:
-            texts = ((folder / name).read_text(encoding="utf-8") for folder in (here, again))
-            found += compare(f"{place}/{name}", *texts)
-    return found
+def _not_as_explained(folder: Path) -> list[str]:
+    """Files of ``explained`` that are not as its index says."""
+    if not folder.is_dir():
+        return []
+    try:
+        files = build.index_of(folder).get("files", {})
+    except RepriseError as error:
+        return [str(error).replace(f"{folder}/", f"{EXPLAINED}/")]
+    return [
+        f"{EXPLAINED}/{name}: {why}"
+        for name in sorted({*files, *_files(folder)} - {INDEX})
+        if (
+            why := "is not there, though the run made it"
+            if not (folder / name).exists()
+            else "the run did not make it; remove it"
+            if name not in files
+            else "was changed after the run made it"
+            if sha256_of(folder / name) != files[name]
+            else ""
+        )
+    ]
 
 
 def compare(name: str, here: str, again: str) -> list[str]:

@@ -1,84 +1,85 @@
 """All studies at a glance: what was run, what replicated, and where to look further.
 
-Everything on the page is from the tables of verdicts and the records that lie beside them.
+Everything on the page comes from verdicts on the records that are kept, as reports have just given them.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from harness.report import verdicts
-from harness.report.writers import UNDEFINED, escape_markdown
+from harness.report import build, verdicts
+from harness.report.build import Report
+from harness.report.writers import escape_markdown
 from harness.storage import write_text
+from harness.studies import kept
 from harness.studies import study as studies
-from harness.studies.records import KEPT
-from harness.studies.study import Study
+from harness.studies.kept import EXPLAINED
 
+PAGE = "README.md"
 #: Verdicts that say that a paper's claim did not come out.
 CONTRARY = (verdicts.NOT_REPLICATED, verdicts.REVERSED, verdicts.FAILS)
 
 
-@dataclass(frozen=True)
-class Played:
-    """A study's results on one corpus under one profile.
-
-    Parameters
-    ----------
-    study
-        Which.
-    folder
-        Of the results.
-    frame
-        Their table of verdicts.
-    trials
-        How many are kept beside it.
-    """
-
-    study: Study
-    folder: Path
-    frame: pd.DataFrame
-    trials: int
-
-
-def find(results: Path) -> list[Played]:
-    """The results that have a table of verdicts.
+def find(results: Path, reports: Sequence[Report] = ()) -> list[Report]:
+    """The reports of all that is kept.
 
     Parameters
     ----------
     results
         Folder of all results.
+    reports
+        Those of some of its folders, which have just been made; of the others the claims are judged here.
 
     Returns
     -------
-    list of Played
+    list of Report
         By study, published corpora first.
     """
+    known = {report.folder: report for report in reports}
     found = []
     for study in map(studies.load, studies.names()):
-        paths = sorted((results / study.name).glob(f"*/{verdicts.NAME}.csv"))
-        for path in sorted(paths, key=lambda p: p.parent.name.startswith("pocket-")):
-            trials = len(list((path.parent / KEPT).glob("*/*/record.json")))
-            found.append(Played(study, path.parent, pd.read_csv(path, dtype=str, keep_default_na=False), trials))
+        folders = kept.folders(study.name, results)
+        for folder in sorted(folders, key=lambda f: f.name.startswith("pocket-")):
+            found.append(known.get(folder) or build.judged(study, folder))
     return found
 
 
-def write(results: Path) -> Path:
+def write(results: Path, reports: Sequence[Report] = ()) -> Path:
     """Write the page on all studies.
 
     Parameters
     ----------
-    results
-        Folder of all results.
+    results, reports
+        As in `find`.
 
     Returns
     -------
     Path
-        ``README.md`` in it.
+        ``README.md`` in `results`.
     """
-    found = find(results)
+    page = results / PAGE
+    text = to_markdown(find(results, reports), results)
+    if not page.exists() or page.read_text(encoding="utf-8") != text:
+        write_text(page, text)
+    return page
+
+
+def to_markdown(reports: Sequence[Report], results: Path) -> str:
+    """The page on all studies.
+
+    Parameters
+    ----------
+    reports
+        As `find` gives them.
+    results
+        Folder that links are relative to.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    found = [r for r in reports if r.verdicts is not None]
     lines = [
         "# What replicated",
         "",
@@ -88,56 +89,50 @@ def write(results: Path) -> Path:
         "",
         "| Study | Played on | Trials | Values | Orders | Other statements |",
         "| --- | --- | ---: | --- | --- | --- |",
-        *(_row(played, results) for played in found),
+        *(_row(report, results) for report in found),
         "",
     ]
-    names = studies.names()
-    kept = {p.parents[3] for name in names for p in (results / name).glob(f"*/{KEPT}/*/*/record.json")}
-    if others := sorted(kept - {played.folder for played in found}):
-        links = (f"[{escape_markdown(_link(f, results))}]({_link(f / 'README.md', results)})" for f in others)
+    if others := [r.folder for r in reports if r.verdicts is None]:
+        links = (f"[{escape_markdown(_link(f, results))}]({_link(f / PAGE, results)})" for f in others)
         lines += [f"Played, with no claim to judge: {', '.join(links)}.", ""]
-    missing = [name for name in names if name not in {f.parent.name for f in (*others, *(p.folder for p in found))}]
-    if missing:
+    if missing := [name for name in studies.names() if name not in {r.study.name for r in reports}]:
         lines += [f"Not played yet: {', '.join(map(escape_markdown, missing))}.", ""]
-    for name in dict.fromkeys(p.study.name for p in found):
-        lines += _section([p for p in found if p.study.name == name], results)
-    page = results / "README.md"
-    write_text(page, "\n".join(lines))
-    return page
+    for name in dict.fromkeys(r.study.name for r in found):
+        lines += _section([r for r in found if r.study.name == name], results)
+    return "\n".join(lines)
 
 
-def _row(played: Played, results: Path) -> str:
-    frame, link = played.frame, _link(played.folder / "README.md", results)
+def _row(report: Report, results: Path) -> str:
+    frame, origin = report.verdicts.frame, report.verdicts.provenance
     kinds = (verdicts.SECTIONS[kind] for kind in (verdicts.VALUE, verdicts.ORDER, verdicts.TEXT))
-    counts = [verdicts.tally(frame.loc[frame["kind"] == kind, "verdict"]) for kind in kinds]
-    first = frame.iloc[0]
-    on = f"{first['corpus']}, profile {first['profile']}, weights {first['weights']}"
     cells = (
-        f"[{escape_markdown(played.study.name)}]({link})",
-        escape_markdown(on),
-        f"{played.trials:,}" if played.trials else UNDEFINED,
-        *counts,
+        f"[{escape_markdown(report.study.name)}]({_link(report.folder / PAGE, results)})",
+        escape_markdown(f"{origin.corpus}, profile {origin.profile}, weights {origin.weights}"),
+        f"{report.trials:,}",
+        *(verdicts.tally(frame.loc[frame["kind"] == kind, "verdict"]) for kind in kinds),
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _section(several: Sequence[Played], results: Path) -> list[str]:
+def _section(several: Sequence[Report], results: Path) -> list[str]:
     """What a study asks, one picture, and which of its claims did not come out."""
     study = several[0].study
     lines = [f"## {escape_markdown(study.title)}", "", escape_markdown(study.paper["summary"]), ""]
-    picture = next((p for s in several if (p := s.folder / f"{study.paper.get('picture')}.png").exists()), None)
+    name = f"{study.paper.get('picture')}.png"
+    places = [f / name for r in several for f in (r.folder, r.folder / EXPLAINED)]
+    picture = next((path for path in places if path.exists()), None)
     if picture is not None:
-        page = _link(picture.parent / "README.md", results)
+        page = _link(next(r.folder for r in several if r.folder in picture.parents) / PAGE, results)
         lines += [f"[![{escape_markdown(study.name)}]({_link(picture, results)})]({page})", ""]
-    for played in several:
-        frame = played.frame[played.frame["verdict"].isin(CONTRARY)]
-        link = _link(played.folder / "README.md", results)
-        lines += [f"[{escape_markdown(played.folder.name)}]({link}): {verdicts.tally(played.frame['verdict'])}.", ""]
-        if len(frame):
+    for report in several:
+        frame = report.verdicts.frame
+        link = _link(report.folder / PAGE, results)
+        lines += [f"[{escape_markdown(report.folder.name)}]({link}): {verdicts.tally(frame['verdict'])}.", ""]
+        if len(contrary := frame[frame["verdict"].isin(CONTRARY)]):
             lines += ["Did not come out:", ""]
             lines += [
                 f"- {escape_markdown(row.claim)} ({escape_markdown(row.where)}): {row.verdict}"
-                for row in frame.itertuples()
+                for row in contrary.itertuples()
             ]
             lines += [""]
     return lines
