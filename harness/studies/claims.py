@@ -35,18 +35,17 @@ What stands in a sentence is a ``[[claim]]`` with ``where`` it stands, ``text``,
     kind = "not judged"
     why = "..."
 
-A check is called with the study, its trials on one corpus under one profile, and the folder of the results, where
-tables lie that take the networks themselves to make; it gives a `Finding`.
+Any of them may say ``about_pretraining = true``: networks that were not pre-trained then say nothing of it. A value may
+say ``relation = "above"`` ("over 80 %").
+
+A check is called with the study's `harness.analysis.study.Analysis` and a ``level``; it gives a `Finding`.
 """
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import pandas as pd
 
 from harness.errors import RepriseError
 from harness.studies.records import PARTS, TASKS
@@ -99,6 +98,8 @@ class Claim:
         Why nobody judges it.
     reading
         What we take it to mean.
+    about_pretraining
+        Whether it is about what pre-training does, so that trials without say nothing of it.
     spelt
         Whether to name the metric beside the text, because other claims differ from it in that alone.
     """
@@ -122,6 +123,7 @@ class Claim:
     check: str = ""
     why: str = ""
     reading: str = ""
+    about_pretraining: bool = False
     spelt: bool = False
 
 
@@ -191,25 +193,6 @@ def of_seeds(finding: Finding, seeds: int) -> Finding:
         With the verdict `ONE_SEED` if there is one.
     """
     return replace(finding, verdict=ONE_SEED) if seeds == 1 else finding
-
-
-def table_rows(results: Path, name: str) -> pd.DataFrame | None:
-    """A table that takes the networks themselves to make, as an earlier report wrote it.
-
-    Parameters
-    ----------
-    results
-        Folder of the results.
-    name
-        Stem of its file.
-
-    Returns
-    -------
-    pd.DataFrame or None
-        None where it is not there.
-    """
-    path = results / f"{name}.csv"
-    return pd.read_csv(path) if path.exists() else None
 
 
 def claims(study: Study) -> list[Claim]:
@@ -324,19 +307,7 @@ def check_of(study: Study, name: str) -> Callable[..., Finding]:
 
 
 def checks(study: Study) -> ModuleType | None:
-    """A study's ``checks.py``.
-
-    Parameters
-    ----------
-    study
-        Whose.
-
-    Returns
-    -------
-    module or None
-        Beside the checks it may have ``UNITS``, what is drawn whole, in the plural, and ``units(records)``, which says
-        of each key what it belongs to, if that is not its clip.
-    """
+    """A study's ``checks.py``; None where it has none."""
     if not (study.folder / "checks.py").exists():
         return None
     return importlib.import_module(f"replications.{study.name}.checks")
@@ -383,10 +354,12 @@ def _checked(study: Study, claim: Claim, said: str) -> Claim:
         raise _wrong(study, said, f"takes the epochs {claim.epochs!r}; choose {' or '.join(EPOCHS)}")
     if claim.kind == ORDER and claim.relation not in RELATIONS:
         raise _wrong(study, said, f"has the relation {claim.relation!r}; choose one of {', '.join(RELATIONS)}")
-    needs_margin = claim.kind == VALUE or claim.relation != "above"
+    if claim.kind == VALUE and claim.relation not in ("", "above"):
+        raise _wrong(study, said, f"has the relation {claim.relation!r}; a value takes 'above' or none")
+    needs_margin = claim.relation != "above"
     if needs_margin and (claim.margin is None or not claim.margin > 0):
         raise _wrong(study, said, "needs a margin above 0; add it")
-    if claim.kind == VALUE and (claim.value is None or not claim.margin_why):
+    if claim.kind == VALUE and (claim.value is None or (needs_margin and not claim.margin_why)):
         raise _wrong(study, said, "needs a value, and margin_why; add them")
     return claim
 
