@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from harness.parallel import workers
-from harness.training import batched
+from replications.attention_embeddings import side_by_side
 from replications.attention_embeddings.attention import attention
 
 TRAIN, VALID, FRAMES, SIZE, CLASSES = 12_678, 2_237, 10, 128, 20
@@ -44,7 +44,7 @@ def ours(epochs: int) -> list[float]:
     network = attention([0], frame_size=SIZE, classes=CLASSES, dropout=DROPOUT)
     ends = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
-        batched.fit(
+        side_by_side.fit(
             network,
             inputs,
             labels,
@@ -124,7 +124,7 @@ def run(kind: str) -> list[float]:
     return {"ours": ours, "plain": plain}[kind](EPOCHS[kind])[1:]
 
 
-def side_by_side(kind: str, processes: int) -> float:
+def at_the_same_time(kind: str, processes: int) -> float:
     """Seconds per epoch and seed, all told, of processes that run at the same time, as trials do."""
     with workers(processes) as pool:
         times = list(pool.map(run, [kind] * processes))
@@ -133,8 +133,8 @@ def side_by_side(kind: str, processes: int) -> float:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_epoch(processes: int, benchmark: Callable, capsys: pytest.CaptureFixture) -> None:
-    slow = side_by_side("plain", processes)
-    fast = benchmark.pedantic(side_by_side, args=("ours", processes), rounds=1)
+    slow = at_the_same_time("plain", processes)
+    fast = benchmark.pedantic(at_the_same_time, args=("ours", processes), rounds=1)
     benchmark.extra_info.update(seconds_per_epoch_and_seed=fast, plain_seconds=slow, ratio=slow / fast)
     with capsys.disabled():
         print(

@@ -17,7 +17,8 @@ from harness import corpora
 from harness.errors import RepriseError
 from harness.models import trainable_parameters
 from harness.studies import executor, records, study
-from harness.studies import trial as trials_module
+from harness.studies.context import Context, context_of
+from harness.studies.runner import run_trials
 from harness.studies.trial import Trial
 from replications.attention_embeddings import attention_over_time, representations
 from replications.attention_embeddings.arms import build, restore
@@ -139,7 +140,7 @@ def test_the_same_seed_gives_the_same_bits_even_after_a_stop(played, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trials_module.run(stopped, on_epoch=stop)
+        run_trials([Context(t) for t in stopped], on_epoch=stop)
     assert not stopped[0].finished()
     assert_equal_predictions(execute(stopped)[0], played["textual 0"])
 
@@ -153,27 +154,22 @@ def test_a_restored_network_predicts_what_is_stored(played):
 
 
 def test_scaling_knows_the_training_part_only(played):
-    data = played["vggish_random 0"].data
-    corpus = corpora.load(data["corpus"])
-    split = corpus.split("gururani")
+    record = played["vggish_random 0"]
     for scaling, axis in (("global", None), ("dimension", (0, 1))):
-        protocol = {**data["protocol"], "scaling": scaling}
-        representation = open_representation("random", protocol, corpus, split)
-        train = representation.array[split.rows["train"]]
+        context = context_of(record, STUDY).changed(scaling=scaling)
+        representation = open_representation(context)
+        train = representation.array[context.split.rows["train"]]
         low, high = train.min(axis=axis), train.max(axis=axis)
         assert np.all(low == 0)
         assert np.all((high == 1) | (high == 0))  # a dimension that never changes stays at 0
         assert representation.array.max() <= 1
     # Not by the range of all clips: another training part gives another range.
-    other = dataclasses.replace(split, rows={**split.rows, "train": split.rows["test"]})
-    first, second = (open_representation("random", data["protocol"], corpus, s) for s in (split, other))
-    assert first.description["scaled"] != second.description["scaled"]
+    first, second = context_of(record, STUDY), context_of(record, STUDY).changed(split="official")
+    assert open_representation(first).description["scaled"] != open_representation(second).description["scaled"]
 
 
 def test_computed_codes_are_whitened_and_in_steps_of_one_in_255(played):
-    data = played["vggish_pp 0"].data
-    corpus = corpora.load(data["corpus"])
-    codes = open_representation("codes", data["protocol"], corpus, corpus.split("gururani")).array
+    codes = open_representation(context_of(played["vggish_pp 0"], STUDY)).array
     np.testing.assert_allclose(codes * 255, np.rint(codes * 255), atol=1e-4)
     assert 0.2 < codes.mean() < 0.8
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from harness.models import batched
+from replications.attention_embeddings import batched
 from replications.attention_embeddings.attention import Attention, attention
 
 CLIPS, FRAMES, CLASSES = 40, 10, 20

@@ -9,8 +9,7 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
-from harness.models import batched
-from replications.attention_embeddings import controls
+from replications.attention_embeddings import batched, controls
 from replications.attention_embeddings.controls import (
     fully_connected,
     fully_connected_per_frame,

@@ -24,8 +24,10 @@ from harness.corpora import irmas
 from harness.errors import RepriseError
 from harness.report import build as report
 from harness.report import visualise
-from harness.studies import executor, networks, records, study, trial
-from harness.studies.trial import Trial, draw_split, load_corpus
+from harness.studies import executor, networks, records, study
+from harness.studies.context import Context
+from harness.studies.runner import run_trials
+from harness.studies.trial import Trial
 from harness.training.losses import masked_bce, normalised_cross_entropy
 from replications.irmas_activations.answers import LAYERS, answers
 from replications.irmas_activations.study import LOSSES, build
@@ -138,8 +140,8 @@ def test_the_page_names_files_that_are_there():
 
 
 def test_songs_are_on_one_side_and_segments_of_training_clips_alone(played):
-    corpus = load_corpus(played["han"])
-    split = draw_split(played["han"], corpus)
+    context = Context(played["han"])
+    corpus, split = context.corpus, context.split
     of = {part: set(corpus.clips["group"].iloc[rows]) for part, rows in split.rows.items()}
     assert not of["train"] & of["valid"]
     assert set(corpus.clips["partition"].iloc[np.concatenate([split.rows["train"], split.rows["valid"]])]) == {"train"}
@@ -160,10 +162,10 @@ def test_predictions_are_of_mixtures_and_of_whole_excerpts(played):
     assert set(record.predictions("valid").labels.sum(axis=1)) <= {1, 2, 3}
     np.testing.assert_array_equal(record.predictions("test").labels, corpus.labels[excerpts.index])
     # Once more from the weights, by hand.
-    blueprint, t = networks.restore(record, STUDY)
+    spec, t = networks.restore(record, STUDY)
     row = excerpts.iloc[3]
-    picture = blueprint.front_end.log_mel(features.decode(row["path"], 22_050))
-    outputs, counts = window_outputs(blueprint.network, [picture], t.protocol["hop"], frames=blueprint.front_end.frames)
+    picture = spec.front_end.log_mel(features.decode(row["path"], 22_050))
+    outputs, counts = window_outputs(spec.network, [picture], t.protocol["hop"], frames=spec.front_end.frames)
     np.testing.assert_allclose(
         aggregate(outputs, counts, "s1")[0], record.predictions("test_s1").probabilities[3], rtol=1e-4
     )
@@ -178,9 +180,9 @@ def test_a_trial_comes_out_the_same_to_the_last_bit_killed_or_not(played, tmp_pa
 
     (killed,) = cheap_trials(tmp_path, "paper")
     with pytest.raises(Killed):
-        trial.run([killed], on_epoch=kill)
+        run_trials([Context(killed)], on_epoch=kill)
     assert not (killed.folder / "record.json").exists()
-    trial.run([killed], on_epoch=lambda t, entry: None)
+    run_trials([Context(killed)], on_epoch=lambda t, entry: None)
     learnt = [(t.folder / "best.safetensors").read_bytes() for t in (killed, played["han"])]
     assert learnt[0] == learnt[1]
     for part in ("valid", "test", "test_s1"):
@@ -198,13 +200,13 @@ def test_mean_activations_are_those_of_the_windows(played):
     assert (np.sort(found.songs) == found.songs).all()
     labels = dict(zip(p.keys, p.labels[:, flute], strict=True))
     assert found.flute.tolist() == [bool(labels[key]) for key in found.keys]
-    blueprint, _ = networks.restore(record, STUDY)
+    spec, _ = networks.restore(record, STUDY)
     clips = corpora.load(POCKET).clips.set_index("key")
     waveform = features.decode(clips.loc[found.keys[0], "path"], 22_050)
-    cut = STUDY.code.pieces(blueprint.front_end, waveform)
+    cut = STUDY.code.pieces(spec.front_end, waveform)
     maps = cut.inputs
     with torch.no_grad():
-        for name, stage in blueprint.network.named_children():
+        for name, stage in spec.network.named_children():
             maps = stage(maps)
             if name in LAYERS:
                 mean = maps.flatten(2).mean(dim=2) if maps.ndim == 4 else maps

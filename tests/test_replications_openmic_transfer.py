@@ -14,7 +14,7 @@ from harness.errors import RepriseError
 from harness.models import chain, count_parameters, trainable_parameters
 from harness.report import estimates, tables
 from harness.studies import records, study
-from harness.studies.networks import Blueprint
+from harness.studies.networks import ModelSpec
 from harness.studies.records import Predictions
 from replications.openmic_transfer import explanations
 from replications.openmic_transfer.study import build
@@ -38,13 +38,13 @@ def corpus(classes: int = 20, seconds: float = 10.0) -> SimpleNamespace:
     return SimpleNamespace(classes=tuple(f"class {i}" for i in range(classes)), seconds=seconds)
 
 
-def blueprint(arm: str, profile: str = "paper", condition: str = "paper") -> Blueprint:
+def spec(arm: str, profile: str = "paper", condition: str = "paper") -> ModelSpec:
     return build(STUDY.arm(arm), corpus(), STUDY.resolve(profile, condition, network=STUDY.arm(arm).network))
 
 
 @pytest.mark.parametrize("arm", PARAMETERS)
 def test_an_arm_has_the_papers_number_of_learning_parameters(arm):
-    network = blueprint(arm).network
+    network = spec(arm).network
     assert trainable_parameters(network) == PARAMETERS[arm] == STUDY.arm(arm).parameters
     assert count_parameters(network) == PARAMETERS["resnet_full" if arm.startswith("resnet") else "vggish_full"]
     thousands, millions = PARAMETERS[arm] / 1e3, PARAMETERS[arm] / 1e6
@@ -70,12 +70,12 @@ def test_another_number_of_classes_or_patches_is_no_fault():
     ("arm", "shape"), [("resnet_fc", (128, 431)), ("vggish_fc", (10, 96, 64))]
 )  # fmt: skip
 def test_the_front_ends_are_the_papers(arm, shape):
-    assert blueprint(arm).front_end.shape(10.0) == shape
+    assert spec(arm).front_end.shape(10.0) == shape
 
 
 @pytest.mark.parametrize("arm", PARAMETERS)
 def test_the_optimiser_is_the_papers(arm):
-    made = blueprint(arm)
+    made = spec(arm)
     optimizer = made.optimizer(made.network)
     assert type(optimizer) is torch.optim.Adam
     names = {id(parameter): name for name, parameter in made.network.named_parameters()}
@@ -94,7 +94,7 @@ def test_the_optimiser_is_the_papers(arm):
 
 
 def test_the_learning_rates_fall_to_a_tenth_every_ten_epochs():
-    made = blueprint("resnet_fc_layer4")
+    made = spec("resnet_fc_layer4")
     optimizer = made.optimizer(made.network)
     scheduler = made.scheduler(optimizer)
     assert type(scheduler) is torch.optim.lr_scheduler.StepLR
@@ -112,9 +112,9 @@ def test_the_loss_is_the_conditions():
     logits = torch.randn(5, 20, generator=generator)
     mask = (torch.rand(5, 20, generator=generator) < 0.4).float()
     labels = mask * (torch.rand(5, 20, generator=generator) < 0.5)
-    total, count = blueprint("resnet_fc").loss(logits, labels, mask)
+    total, count = spec("resnet_fc").loss(logits, labels, mask)
     torch.testing.assert_close(total / count, torch.nn.BCEWithLogitsLoss()(logits, labels))
-    total, count = blueprint("resnet_fc", condition="masked").loss(logits, labels, mask)
+    total, count = spec("resnet_fc", condition="masked").loss(logits, labels, mask)
     seen = mask.bool()
     torch.testing.assert_close(total / count, torch.nn.BCEWithLogitsLoss()(logits[seen], labels[seen]))
 
@@ -125,7 +125,7 @@ def test_what_is_shown_after_an_epoch_is_what_the_paper_shows():
 
 @pytest.mark.parametrize("arm", PARAMETERS)
 def test_every_arm_learns_only_what_it_should_under_the_pocket_profile_too(arm):
-    network = blueprint(arm, "pocket").network
+    network = spec(arm, "pocket").network
     learning = {name for name, p in network.named_parameters() if p.requires_grad}
     roots = STUDY.arm(arm).trainable
     assert learning == {

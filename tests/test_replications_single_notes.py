@@ -24,11 +24,13 @@ from sklearn.svm import SVC
 from harness import corpora, features
 from harness.errors import RepriseError
 from harness.models import chain, frozen, trainable_parameters
-from harness.studies import executor, records, study, trial
-from harness.studies.trial import Trial, draw_split, load_corpus
-from harness.training.optimizers import KerasSGD
+from harness.studies import executor, records, study
+from harness.studies.context import Context
+from harness.studies.runner import run_trials
+from harness.studies.trial import Trial
 from replications.single_notes import base, heads, references
 from replications.single_notes import study as single_notes
+from replications.single_notes.optimizers import KerasSGD
 from replications.single_notes.study import build, expected
 
 STUDY = study.load("single-notes")
@@ -43,6 +45,10 @@ CHEAP = {"corpus": POCKET, "epochs": 2, "statistics_notes": 16}
 def cheap_trials(runs: Path, *arms: str, changes: dict | None = None, **settings) -> list[Trial]:
     settings = {"profile": "pocket", "conditions": ["paper"], **settings}
     return executor.plan(STUDY, runs=runs, arms=arms, changes={**CHEAP, **(changes or {})}, **settings)
+
+
+def base_of(t: Trial, corpus: str | None = None) -> base.Base:
+    return base.of_context(Context(t), corpus)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +210,7 @@ def test_the_page_names_every_condition_that_runs_on_request():
 def test_a_seed_tests_on_its_fold_and_draws_the_rest(notes):
     corpus = corpora.load(notes)
     planned = cheap_trials(Path("runs"), "setup_1", conditions=["folds"], seeds=7)
-    drawn = [draw_split(t, corpus) for t in planned]
+    drawn = [Context(t).split for t in planned]
     folds = corpus.clips["fold"].to_numpy(dtype=int)
     for t, split in zip(planned, drawn, strict=True):
         assert set(folds[split.rows["test"]]) == {t.seed % 5}
@@ -216,10 +222,9 @@ def test_a_seed_tests_on_its_fold_and_draws_the_rest(notes):
 
 
 def test_only_the_random_split_has_a_pitch_on_both_sides(notes):
-    corpus = corpora.load(notes)
     (random,) = cheap_trials(Path("runs"), "setup_1")
     (grouped,) = cheap_trials(Path("runs"), "setup_1", conditions=["by-pitch"])
-    shared = [draw_split(t, corpus).leakage["shared_groups"]["train-test"] for t in (random, grouped)]
+    shared = [Context(t).split.leakage["shared_groups"]["train-test"] for t in (random, grouped)]
     assert shared[0] > 0 == shared[1]
 
 
@@ -227,7 +232,7 @@ def test_only_the_random_split_has_a_pitch_on_both_sides(notes):
 
 
 def test_stored_numbers_are_those_of_a_direct_pass(notes, played):
-    used = base.of_trial(played["setup_1"])
+    used = base_of(played["setup_1"])
     network, start = base.build(played["setup_1"].protocol, 7, (8,))
     base.load_statistics(network, used)
     names = [name for name, _ in chain(network)]
@@ -244,7 +249,7 @@ def test_stored_numbers_are_those_of_a_direct_pass(notes, played):
 
 
 def test_statistics_are_the_mean_over_batches_of_spread_notes(notes, played):
-    used = base.of_trial(played["setup_1"])
+    used = base_of(played["setup_1"])
     (rows,) = base._statistics_batches(used)
     assert len(rows) == 16
     assert corpora.load(notes).labels[rows].any(axis=0).all()  # of every instrument
@@ -262,19 +267,19 @@ def test_statistics_are_the_mean_over_batches_of_spread_notes(notes, played):
 
 def test_all_seeds_and_splits_share_one_pass_and_other_pictures_need_another(notes, tmp_path):
     planned = cheap_trials(tmp_path, "setup_1", "setup_4", conditions=["paper", "by-pitch", "dropout"], seeds=3)
-    assert len({base.of_trial(t).folder for t in planned}) == 1
-    assert base.of_trial(planned[0]).finished()
+    assert len({base_of(t).folder for t in planned}) == 1
+    assert base_of(planned[0]).finished()
     (other,) = cheap_trials(tmp_path, "setup_1", conditions=["symmetric-pixels"])
-    assert base.of_trial(other).folder != base.of_trial(planned[0]).folder
-    theirs = base.of_trial(planned[0], "philharmonia")
-    assert theirs.statistics_folder == base.of_trial(planned[0]).statistics_folder  # those of the notes trained on
+    assert base_of(other).folder != base_of(planned[0]).folder
+    theirs = base_of(planned[0], "philharmonia")
+    assert theirs.statistics_folder == base_of(planned[0]).statistics_folder  # those of the notes trained on
 
 
 def test_published_weights_that_are_not_here_are_asked_for(notes, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     planned = cheap_trials(tmp_path, "setup_1", changes={"weights": "published"})
     with pytest.raises(RepriseError, match="run `reprise data fetch inception_resnet_v2`"):
-        expected(planned)
+        expected([Context(t) for t in planned])
 
 
 # Trials.
@@ -310,7 +315,7 @@ def test_the_whole_network_says_what_the_trial_said(label, notes, played):
     said = record.predictions("test")
     if label.endswith("philharmonia"):
         corpus = corpora.load("philharmonia")
-        pictures = base.of_trial(played[label]).pictures("philharmonia")
+        pictures = base_of(played[label]).pictures("philharmonia")
     else:
         corpus = corpora.load(notes)
     rows = np.flatnonzero(np.isin(corpus.clips["key"], said.keys))[:6]
@@ -320,13 +325,13 @@ def test_the_whole_network_says_what_the_trial_said(label, notes, played):
 
 
 def test_a_set_up_can_be_visualised_and_a_reference_says_that_it_cannot(notes, played):
-    blueprint, t = single_notes.restore(records.read_record(played["setup_1"].folder), STUDY)
+    spec, t = single_notes.restore(records.read_record(played["setup_1"].folder), STUDY)
     network, _ = heads.restore(records.read_record(played["setup_1"].folder), STUDY)
-    picture = torch.rand(1, *blueprint.front_end.shape(None))
+    picture = torch.rand(1, *spec.front_end.shape(None))
     with torch.inference_mode():
-        torch.testing.assert_close(blueprint.network(picture), network(picture))
+        torch.testing.assert_close(spec.network(picture), network(picture))
     assert t.label == "setup_1"
-    assert not blueprint.network.training
+    assert not spec.network.training
     with pytest.raises(RepriseError, match="svm_mfcc is no network"):
         single_notes.restore(records.read_record(played["svm_mfcc"].folder), STUDY)
 
@@ -339,7 +344,7 @@ def learnt(t: Trial) -> tuple[bytes, list[dict]]:
 
 def test_a_trial_comes_out_the_same_to_the_last_bit_killed_or_not(notes, played, tmp_path):
     (again,) = cheap_trials(tmp_path / "again", "setup_4")
-    trial.run([again])
+    run_trials([Context(again)])
     assert learnt(again) == learnt(played["setup_4"])
 
     class Killed(BaseException):
@@ -350,9 +355,9 @@ def test_a_trial_comes_out_the_same_to_the_last_bit_killed_or_not(notes, played,
 
     (killed,) = cheap_trials(tmp_path / "killed", "setup_4")
     with pytest.raises(Killed):
-        trial.run([killed], on_epoch=kill)
+        run_trials([Context(killed)], on_epoch=kill)
     seen = []
-    trial.run([killed], on_epoch=lambda t, entry: seen.append(entry["epoch"]))
+    run_trials([Context(killed)], on_epoch=lambda t, entry: seen.append(entry["epoch"]))
     assert seen == [2]
     assert learnt(killed) == learnt(played["setup_4"])
     same, theirs = (records.read_record(t.folder).predictions("test") for t in (killed, played["setup_4"]))
@@ -363,8 +368,7 @@ def test_seeds_differ_in_their_notes_and_weights(notes, tmp_path):
     first, second = cheap_trials(tmp_path, "setup_1", seeds=2)
     a, b = (heads.build_head(t.arm, t.protocol, 7, t.seed) for t in (first, second))
     assert not torch.equal(a[0].weight, b[0].weight)
-    corpus = load_corpus(first)
-    assert draw_split(first, corpus).checksum != draw_split(second, corpus).checksum
+    assert Context(first).split.checksum != Context(second).split.checksum
 
 
 # Another corpus's notes.
@@ -387,21 +391,22 @@ def test_the_test_part_is_all_of_the_other_corpus(notes, played):
 def test_a_corpus_is_not_tested_on_itself(notes, tmp_path):
     planned = cheap_trials(tmp_path, "setup_1", changes={"test_corpus": POCKET})
     with pytest.raises(RepriseError, match="tests on pocket-notes-70, which setup_1 is trained on; train on another"):
-        heads.test_corpus(planned[0])
+        heads.test_corpus(Context(planned[0]))
 
 
 # References.
 
 
 def log_mel(t: Trial) -> np.ndarray:
-    return np.array(references.open_log_mel(t, load_corpus(t)).array)
+    context = Context(t)
+    return np.array(references.open_log_mel(context, context.corpus).array)
 
 
 def test_references_hear_the_second_that_the_pictures_show(notes, played):
     t = played["svm_mfcc"]
     cells, front_end = log_mel(t), features.front_end("note_picture")
     assert cells.shape == (CLIPS, 128, 12)
-    picture = features.open_store(load_corpus(t), front_end).array[5]
+    picture = Context(t).features(front_end).array[5]
     low, high = cells[5].min(), cells[5].max()
     stretched = (cells[5] - low) / (high - low)
     columns = (2 * np.arange(150) + 1) * 12 // 300
@@ -429,7 +434,7 @@ def test_references_are_plain_pipelines(notes, played):
         "logreg_logmel": (cells.mean(axis=2), LogisticRegression(max_iter=2000)),
     }
     for label, (values, classifier) in plain.items():
-        rows = draw_split(played[label], corpus).rows
+        rows = Context(played[label]).split.rows
         pipeline = make_pipeline(StandardScaler(), classifier).fit(values[rows["train"]], truth[rows["train"]])
         said = records.read_record(played[label].folder).predictions("test")
         np.testing.assert_allclose(said.probabilities, pipeline.predict_proba(values[rows["test"]]), atol=1e-5)

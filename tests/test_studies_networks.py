@@ -10,7 +10,9 @@ import torch
 from trials import CLIPS, WITH_PREFIX, cheap_trials
 
 from harness.models import chain
-from harness.studies import networks, records, trial
+from harness.studies import networks, records
+from harness.studies.context import Context, Opened
+from harness.studies.runner import run_trials
 from harness.training import loop
 
 
@@ -24,42 +26,35 @@ def _one_thread():
 
 
 @pytest.mark.parametrize("label", [*WITH_PREFIX, "resnet_fc@moving-statistics"])
-def test_a_restored_network_predicts_what_is_stored_without_the_prefix(finished, pocket, label):
+def test_a_restored_network_predicts_what_is_stored_without_the_backbone(finished, pocket, label):
     record = records.read_record(finished[label].folder)
     assert (record.data["frozen_prefix"] is None) == (label == "resnet_fc@moving-statistics")
-    blueprint, of = networks.restore(record, finished[label].study)
-    assert of.identity() == finished[label].identity()
-    corpus = trial.load_corpus(of)
-    inputs = networks.open_inputs(of, blueprint.front_end, corpus)
+    context = networks.restored(record, finished[label].study)
+    assert context.trial.identity() == finished[label].identity()
+    corpus, rows = context.corpus, context.rows
     for part in records.PARTS:
         with torch.no_grad():
-            logits = blueprint.network(torch.from_numpy(np.array(inputs.store.array[inputs.rows[part]])))
+            logits = context.spec.network(torch.from_numpy(np.array(context.store.array[rows[part]])))
         stored = record.predictions(part)
         np.testing.assert_allclose(torch.sigmoid(logits).numpy(), stored.probabilities, atol=1e-5)
-        np.testing.assert_array_equal(stored.keys, corpus.clips["key"].to_numpy(str)[inputs.rows[part]])
-        np.testing.assert_array_equal(stored.labels, corpus.labels[inputs.rows[part]])
-        np.testing.assert_array_equal(stored.mask, corpus.mask[inputs.rows[part]])
+        np.testing.assert_array_equal(stored.keys, corpus.clips["key"].to_numpy(str)[rows[part]])
+        np.testing.assert_array_equal(stored.labels, corpus.labels[rows[part]])
+        np.testing.assert_array_equal(stored.mask, corpus.mask[rows[part]])
     assert np.ptp(stored.probabilities, axis=0).max() > 1e-3  # clips are told apart at all
 
 
 @pytest.mark.parametrize("label", ["resnet_fc", "vggish_fc_2emb"])
-def test_training_without_the_prefix_gives_the_same_predictions(finished, pocket, tmp_path, monkeypatch, label):
+def test_training_without_the_backbone_gives_the_same_predictions(finished, pocket, tmp_path, monkeypatch, label):
     with_prefix = records.read_record(finished[label].folder)
     statistics = loop.read_learned(finished[label].folder / "best.safetensors")
-    build = networks.build
-
-    def build_with_statistics(*arguments):
-        """As built; the frozen layers' statistics are those estimated once, which no plain loop has."""
-        blueprint, start = build(*arguments)
-        network = blueprint.network
-        buffers = {name: statistics[name] for name, _ in network.named_buffers()}
-        assert len(buffers) == (159 if label == "resnet_fc" else 0)
-        network.load_state_dict(buffers, strict=False)
-        return blueprint, start
-
-    monkeypatch.setattr(networks, "build", build_with_statistics)
-    monkeypatch.setattr(networks, "prefix_of", lambda *arguments: None)
-    plain = trial.run([dataclasses.replace(finished[label], folder=tmp_path / "plain")])[0]
+    context = Context(dataclasses.replace(finished[label], folder=tmp_path / "plain"))
+    network = context.spec.network
+    # As built; the frozen layers' statistics are those estimated once, which no plain loop has.
+    buffers = {name: statistics[name] for name, _ in network.named_buffers()}
+    assert len(buffers) == (159 if label == "resnet_fc" else 0)
+    network.load_state_dict(buffers, strict=False)
+    monkeypatch.setattr(networks, "frozen_backbone", lambda *arguments: None)
+    plain = run_trials([context])[0]
     assert plain.data["frozen_prefix"] is None
     for part in records.PARTS:
         np.testing.assert_allclose(
@@ -80,11 +75,11 @@ def test_frozen_layers_statistics_move_only_under_the_condition_that_says_so(fin
 
 
 def test_the_seed_makes_the_weights_and_all_arms_of_a_network_start_alike(pocket, tmp_path):
-    corpus = trial.load_corpus(cheap_trials(tmp_path, "resnet_fc")[0])
+    opened = Opened()
 
     def start(arm: str, seed: int) -> dict[str, torch.Tensor]:
         t = next(t for t in cheap_trials(tmp_path, arm, seeds=2) if t.seed == seed)
-        return networks.build(t, corpus)[0].network.state_dict()
+        return Context(t, opened).spec.network.state_dict()
 
     same, other = start("resnet_full", 0), start("resnet_fc", 1)
     for name, value in start("resnet_fc", 0).items():
@@ -94,7 +89,7 @@ def test_the_seed_makes_the_weights_and_all_arms_of_a_network_start_alike(pocket
 
 def test_frozen_stages_are_those_with_parameters_none_of_which_learns(finished, pocket):
     t = dataclasses.replace(finished["resnet_fc"], arm=finished["resnet_fc"].study.arm("resnet_fc_layer4"))
-    network = networks.build(t, trial.load_corpus(t))[0].network
+    network = Context(t).spec.network
     names = {id(stage): name for name, stage in chain(network)}
     assert [names[id(stage)] for stage in networks.frozen_stages(network)] == [
         *("conv1", "bn1", "layer1.0", "layer1.1", "layer1.2"),
@@ -103,13 +98,9 @@ def test_frozen_stages_are_those_with_parameters_none_of_which_learns(finished, 
     ]
 
 
-def test_the_prefix_is_shared_where_it_is_the_same_and_only_there(finished, pocket):
+def test_the_backbone_is_shared_where_it_is_the_same_and_only_there(finished, pocket):
     def folder(label: str, **changes) -> Path:
-        t = dataclasses.replace(finished[label], **changes)
-        corpus = trial.load_corpus(t)
-        blueprint, start = networks.build(t, corpus)
-        prefix = networks.prefix_of(t, blueprint, start, networks.open_inputs(t, blueprint.front_end, corpus))
-        return prefix.folder
+        return networks.frozen_backbone(Context(dataclasses.replace(finished[label], **changes))).folder
 
     own = folder("resnet_fc")
     study, protocol = finished["resnet_fc"].study, finished["resnet_fc"].protocol
@@ -123,8 +114,6 @@ def test_the_prefix_is_shared_where_it_is_the_same_and_only_there(finished, pock
     assert manifest["shape"] == [CLIPS, 1, 2048]
 
 
-def test_an_arm_whose_first_layer_learns_has_no_prefix(finished, pocket):
+def test_an_arm_whose_first_layer_learns_has_no_frozen_backbone(finished, pocket):
     t = dataclasses.replace(finished["vggish_fc"], arm=finished["vggish_fc"].study.arm("vggish_full"))
-    corpus = trial.load_corpus(t)
-    blueprint, start = networks.build(t, corpus)
-    assert networks.prefix_of(t, blueprint, start, networks.open_inputs(t, blueprint.front_end, corpus)) is None
+    assert networks.frozen_backbone(Context(t)) is None

@@ -8,7 +8,9 @@ import torch
 from trials import CHEAP, CLIPS, cheap_trials
 
 from harness.errors import RepriseError
-from harness.studies import networks, records, trial
+from harness.studies import records
+from harness.studies.context import Context
+from harness.studies.runner import run_trials
 from harness.training import loop
 
 
@@ -44,7 +46,7 @@ def test_a_record_says_what_was_done(finished):
     assert data["inputs"]["corpus"]["parameters"]["size"] == CLIPS
     assert data["inputs"]["features"]["parameters"]["time_pool"] == 12
     assert data["inputs"]["left_out"] == {}
-    assert set(data["durations"]) == {"prepare", "train", "predict"}
+    assert set(data["durations"]) == {"prepare", "train", "predict", "measure"}
     assert data["peak_memory_bytes"]["host"] > 10**8
     assert data["environment"]["threads"] == 1
     assert list(record.history()["epoch"]) == [1, 2]
@@ -62,7 +64,10 @@ def test_what_is_finished_is_not_run_again(finished, pocket):
     before = {path.name: path.stat().st_mtime_ns for path in t.folder.iterdir()}
     assert t.finished()
     seen = []
-    assert trial.run([t], on_epoch=lambda _, entry: seen.append(entry))[0].data == records.read_record(t.folder).data
+    assert (
+        run_trials([Context(t)], on_epoch=lambda _, entry: seen.append(entry))[0].data
+        == records.read_record(t.folder).data
+    )
     assert seen == []
     assert {path.name: path.stat().st_mtime_ns for path in t.folder.iterdir()} == before
 
@@ -100,7 +105,7 @@ def test_bfloat16_counts_as_another_protocol(finished):
 
 def test_bfloat16_runs_on_the_cpu_too(pocket, tmp_path):
     (t,) = cheap_trials(tmp_path, "resnet_fc", bf16=True, changes={"epochs": 1})
-    record = trial.run([t])[0]
+    record = run_trials([Context(t)])[0]
     assert record.data["bf16"] is True
     assert np.isfinite(record.predictions("test").probabilities).all()
 
@@ -110,12 +115,12 @@ def test_a_run_broken_off_before_its_record_only_writes_that(finished, pocket, t
     with monkeypatch.context() as patch:
         patch.setattr(records, "write_predictions", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            trial.run([t])
+            run_trials([Context(t)])
     assert not t.finished()
     (t.folder / ".checkpoint.pt.abc.part").write_bytes(b"half")  # as a kill in the middle of a write leaves it
     history = (t.folder / "history.jsonl").read_bytes()
     seen = []
-    record = trial.run([t], on_epoch=lambda _, entry: seen.append(entry))[0]
+    record = run_trials([Context(t)], on_epoch=lambda _, entry: seen.append(entry))[0]
     assert seen == []
     assert (t.folder / "history.jsonl").read_bytes() == history
     assert not list(t.folder.glob("*checkpoint*"))
@@ -145,8 +150,8 @@ def test_a_kill_between_any_two_files_of_an_epoch_costs_nothing(
         patch.setattr(loop, "atomic_path", lambda path: stop_before(path, atomic_path))
         patch.setattr(loop, "write_text", lambda path, text: stop_before(path, lambda p: write_text(p, text)))
         with pytest.raises(KeyboardInterrupt):
-            trial.run([t])
-    record = trial.run([t])[0]
+            run_trials([Context(t)])
+    record = run_trials([Context(t)])[0]
     whole = records.read_record(finished["resnet_fc"].folder)
     assert list(record.history()["epoch"]) == [1, 2]
     assert list(record.history()["valid_loss"]) == list(whole.history()["valid_loss"])
@@ -161,28 +166,27 @@ def test_a_damaged_checkpoint_is_said(finished, pocket, tmp_path):
     t.folder.mkdir()
     (t.folder / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(RepriseError, match=r"checkpoint\.pt is damaged; remove the trial's folder and run it again"):
-        trial.run([t])
+        run_trials([Context(t)])
 
 
 def test_a_learning_rate_too_high_stops_with_arm_epoch_and_batch(pocket, tmp_path):
     (t,) = cheap_trials(tmp_path, "resnet_fc", changes={"learning_rate_classifier": 1e38})
     with pytest.raises(RepriseError, match=r"^resnet_fc: the loss is (nan|inf) in epoch 1, batch [23]; lower the le"):
-        trial.run([t])
+        run_trials([Context(t)])
     assert not t.finished()
 
 
 def test_weights_with_a_nan_stop_with_arm_epoch_and_batch(finished, pocket, tmp_path):
-    blueprint, _ = networks.build(finished["resnet_fc"], trial.load_corpus(finished["resnet_fc"]))
-    state = blueprint.network.state_dict()
+    state = Context(finished["resnet_fc"]).spec.network.state_dict()
     state["conv1.weight"][0, 0, 0, 0] = torch.nan
     torch.save(state, tmp_path / "nan.pth")
     sources = {"resnet50": str(tmp_path / "nan.pth"), "vggish": "random"}
     (t,) = cheap_trials(tmp_path / "runs", "resnet_fc", conditions=["masked"], changes={"weights": sources})
     with pytest.raises(RepriseError, match=r"^resnet_fc@masked: the loss is nan in epoch 1, batch 1; "):
-        trial.run([t])
+        run_trials([Context(t)])
 
 
 def test_an_unknown_split_is_said(pocket, tmp_path):
     (t,) = cheap_trials(tmp_path, "resnet_fc", changes={"split": "random"})
     with pytest.raises(RepriseError, match=r"there is no split 'random': choose official, gururani, random-80-15-5"):
-        trial.run([t])
+        run_trials([Context(t)])

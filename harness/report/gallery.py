@@ -116,13 +116,15 @@ def data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def render_page(template: str, **values: object) -> str:
-    """Fill a template of this package; text in it is escaped.
+def render_page(template: str, /, package: str = "harness.report", **values: object) -> str:
+    """Fill a template; text in it is escaped.
 
     Parameters
     ----------
     template
         Its file's name.
+    package
+        Where the file lies.
     **values
         What it asks for.
 
@@ -132,7 +134,7 @@ def render_page(template: str, **values: object) -> str:
         HTML.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report", "."),
+        loader=jinja2.PackageLoader(package, "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -5,7 +5,7 @@ vectors computed of each clip beforehand, such as embeddings, has no such maps a
 
 A study whose networks are trained by `harness.studies.networks` needs nothing for it. Its code module may offer
 
-``restore(record, study) -> (Blueprint, Trial)``
+``restore(record, study) -> (ModelSpec, Trial)``
     Where `harness.studies.networks.restore` cannot rebuild its networks.
 ``pieces(front_end, waveform) -> Pieces``
     Where it hears a clip in another way than `harness.explain.animation.cut` cuts it, such as in windows that overlap.
@@ -29,7 +29,7 @@ from harness.features.audio import decode
 from harness.report import frame, gallery, player, video
 from harness.studies import networks, records
 from harness.studies import study as studies
-from harness.studies.networks import Blueprint
+from harness.studies.networks import ModelSpec
 from harness.studies.records import Record
 from harness.studies.study import Study
 from harness.studies.trial import Trial, draw_split, load_corpus, trial_label
@@ -80,7 +80,7 @@ class Clip:
     warning: str
 
 
-def open_network(record: Record, study: Study) -> tuple[Blueprint, Trial]:
+def open_network(record: Record, study: Study) -> tuple[ModelSpec, Trial]:
     """Rebuild the network of a finished trial.
 
     Parameters
@@ -90,7 +90,7 @@ def open_network(record: Record, study: Study) -> tuple[Blueprint, Trial]:
 
     Returns
     -------
-    blueprint : Blueprint
+    blueprint : ModelSpec
         With the trained network.
     trial : Trial
         The trial.
@@ -102,7 +102,7 @@ def open_network(record: Record, study: Study) -> tuple[Blueprint, Trial]:
     """
     if hasattr(study.code, "restore"):
         return study.code.restore(record, study)
-    if "frozen_prefix" not in record.data:  # the mark of `harness.studies.networks.play`
+    if "frozen_prefix" not in record.data:  # the mark of `harness.studies.networks.train`
         raise RepriseError(
             f"{record.arm} of {study.name} learns from vectors that were computed of each clip beforehand, and has no "
             "maps over frequency and time to show; choose an arm that is trained from spectrograms"
@@ -164,7 +164,7 @@ def find_clip(corpus: Corpus, trial: Trial, clip: str) -> Clip:
     )
 
 
-def pieces(study: Study, blueprint: Blueprint, waveform: np.ndarray, span: float | None) -> Pieces:
+def pieces(study: Study, blueprint: ModelSpec, waveform: np.ndarray, span: float | None) -> Pieces:
     """Cut a waveform as a study's network takes it.
 
     Parameters

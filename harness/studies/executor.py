@@ -12,9 +12,12 @@ from harness import corpora
 from harness.corpora import registry
 from harness.errors import RepriseError
 from harness.models import weights
-from harness.studies import claims, records, trial
+from harness.studies import claims, records
+from harness.studies.clips import write_clips
+from harness.studies.context import Context, Opened
+from harness.studies.runner import run_trials
 from harness.studies.study import Study
-from harness.studies.trial import Expected, Trial
+from harness.studies.trial import Expected, Trial, trial_label
 from harness.studies.work import Report, in_workers
 from harness.terminal import progress
 
@@ -79,7 +82,7 @@ def plan(
             if not conditions and not condition.fits(protocol["corpus"]):
                 continue
             for seed in range(seeds):
-                label = trial.trial_label(study, arm.name, condition.name)
+                label = trial_label(study, arm.name, condition.name)
                 folder = runs / study.name / f"{protocol['corpus']}-{profile}" / label / f"seed-{seed}"
                 trials.append(Trial(study, arm, condition, profile, seed, protocol, folder, device, bf16, skip_bad))
     if not trials:
@@ -125,6 +128,7 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
         Weights or a published corpus are not here; or a trial failed: those that finished keep their records, and the
         same command goes on from there.
     """
+    opened = Opened()
     waiting = [t for t in trials if not t.finished()]
     if waiting:
         code = waiting[0].study.code  # before the first worker is forked: all have imported what we have by then
@@ -132,12 +136,15 @@ def execute(trials: Sequence[Trial], *, jobs: int, console: Console) -> list[rec
         for name in dict.fromkeys(t.corpus for t in waiting):
             if clips := registry.to_render(name):
                 console.print(f"{name} is not here yet: renders {clips:,} clips first.", soft_wrap=True)
-        expected = code.expected(waiting)
+        contexts = [Context(t, opened) for t in waiting]
+        expected = code.expected(contexts)
         _print_plan(trials, waiting, expected, jobs, console)
-        code.prepare(waiting, jobs=jobs)
-        _run(sorted(waiting, key=lambda t: -expected.trials[t.label]), jobs)
+        code.prepare(contexts, jobs=jobs)
+        _run(sorted(contexts, key=lambda c: -expected.trials[c.trial.label]), jobs)
     else:
         console.print(f"All {len(trials)} trials are finished; nothing to train.")
+    for folder, study in {t.folder.parents[1]: t.study for t in trials}.items():
+        write_clips(study, folder, opened, anew=bool(waiting))
     return [records.read_record(t.folder) for t in trials]
 
 
@@ -186,12 +193,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _run(waiting: Sequence[Trial], jobs: int) -> None:
+def _run(waiting: Sequence[Context], jobs: int) -> None:
     """Train, showing a line per epoch, or one every few seconds where epochs are short."""
-    together: dict[tuple[str, int | None], list[Trial]] = {}
-    for t in waiting:
-        together.setdefault((t.label, None if t.device == "cuda" else t.seed), []).append(t)
-    by_folder = {str(t.folder): t for t in waiting}
+    together: dict[tuple[str, int | None], list[Context]] = {}
+    for c in waiting:
+        together.setdefault((c.trial.label, None if c.trial.device == "cuda" else c.trial.seed), []).append(c)
+    by_folder = {str(c.trial.folder): c.trial for c in waiting}
     said: dict[str, float] = {}
     with progress() as bar:
         task = bar.add_task("trials", total=len(waiting))
@@ -201,6 +208,9 @@ def _run(waiting: Sequence[Trial], jobs: int) -> None:
             if isinstance(entry, records.Record):
                 bar.advance(task)
                 bar.console.print(_last_line(by_folder[folder], entry), highlight=False, soft_wrap=True)
+            elif "epoch" not in entry:
+                line = f"{_name(by_folder[folder]):27} frozen layers: {entry['clips']:,} of {entry['of']:,} clips"
+                bar.console.print(line, highlight=False, soft_wrap=True)
             elif time.monotonic() - said.get(folder, 0.0) >= LINE_EVERY or entry["seconds"] >= LINE_EVERY:
                 said[folder] = time.monotonic()
                 bar.console.print(_epoch_line(by_folder[folder], entry), highlight=False, soft_wrap=True)
@@ -208,8 +218,8 @@ def _run(waiting: Sequence[Trial], jobs: int) -> None:
         in_workers(_train, list(together.values()), jobs, show)
 
 
-def _train(trials: list[Trial], report: Report) -> None:
-    for record in trial.run(trials, on_epoch=lambda t, entry: report((str(t.folder), entry))):
+def _train(contexts: list[Context], report: Report) -> None:
+    for record in run_trials(contexts, on_epoch=lambda t, entry: report((str(t.folder), entry))):
         report((str(record.folder), record))
 
 

@@ -1,11 +1,13 @@
 """What a trial leaves behind: per-clip predictions, scores, and all that made them.
 
-A trial's folder holds ``record.json``, ``predictions.npz``, ``history.jsonl`` and ``best.safetensors``. The record
-carries the SHA-256 of the other files and of itself, so that a single changed byte shows. With the results of a study
-all but the weights are kept (`harness.studies.kept`).
+A trial's folder holds ``record.json``, ``predictions.npz``, ``history.jsonl``, ``best.safetensors`` and what its study
+measured with the network, as tables (``<name>.csv``) and arrays (``<name>.npz``). The record carries the SHA-256 of the
+other files and of itself, so that a single changed byte shows. With the results of a study all but the weights are kept
+(`harness.studies.kept`).
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ import pandas as pd
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.metrics import multiclass, multilabel
-from harness.storage import atomic_path, fingerprint, json_text, sha256_of, write_json
+from harness.storage import atomic_path, fingerprint, json_text, sha256_of, write_json, write_text
 
 PARTS = ("valid", "test")
 #: Folder of a study's results under which trials are kept, without their weights.
@@ -31,6 +33,10 @@ NEEDED = (
 )  # fmt: skip
 #: How the name of a file of weights ends.
 WEIGHTS = ".safetensors"
+#: Files of a trial that was trained in epochs.
+LEARNT = ("history.jsonl", "best.safetensors")
+#: What a study may measure with a trained network: a table, or arrays by name.
+Measured = pd.DataFrame | Mapping[str, np.ndarray]
 #: What scores a record, by its task.
 TASKS: dict[str, ModuleType] = {"multilabel": multilabel, "multiclass": multiclass}
 
@@ -90,7 +96,22 @@ class Record:
     def predictions(self, part: str) -> Predictions:
         """Predictions on ``"valid"`` or ``"test"``."""
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
-            return Predictions(*(file[f"{name}_{part}"] for name in ("keys", "labels", "mask", "probabilities")))
+            return _part(file, part)
+
+    def parts(self) -> dict[str, Predictions]:
+        """Predictions on all parts, ``"valid"`` and ``"test"`` among them, by name."""
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
+            names = [name.removeprefix("keys_") for name in file.files if name.startswith("keys_")]
+            return {name: _part(file, name) for name in names}
+
+    def measured(self, name: str) -> pd.DataFrame | dict[str, np.ndarray] | None:
+        """What the study measured with the network under that name, or None; whether it was changed says `verify`."""
+        if f"{name}.csv" in self.data["files"]:
+            return read_table(self.folder / f"{name}.csv", self.data["measured"][name])
+        if f"{name}.npz" in self.data["files"] and name in self.data.get("measured", {}):
+            with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+                return dict(file)
+        return None
 
     def history(self) -> pd.DataFrame:
         """One row per epoch, a score that was undefined as NaN; none for what is not trained in epochs."""
@@ -98,6 +119,10 @@ class Record:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         rows = (json.loads(line) for line in text.splitlines())
         return pd.DataFrame([{name: np.nan if v is None else v for name, v in row.items()} for row in rows])
+
+
+def _part(file: Mapping[str, np.ndarray], part: str) -> Predictions:
+    return Predictions(*(file[f"{name}_{part}"] for name in ("keys", "labels", "mask", "probabilities")))
 
 
 def by_clip(predictions: Predictions) -> Predictions:
@@ -136,9 +161,106 @@ def write_predictions(folder: Path, parts: Mapping[str, Predictions]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def write_record(
-    folder: Path, data: Mapping[str, Any], files: Sequence[str] = ("history.jsonl", "best.safetensors")
-) -> Record:
+def write_measured(folder: Path, measured: Mapping[str, Measured]) -> tuple[list[str], dict[str, Any]]:
+    """Write what a study measured with a trained network.
+
+    Parameters
+    ----------
+    folder
+        The trial's.
+    measured
+        By name: letters, digits, ``_`` and ``-``. Arrays hold numbers or text, no objects.
+
+    Returns
+    -------
+    files : list of str
+        Names of what was written.
+    columns : dict
+        By name the types of a table's columns, by which `Record.measured` reads them as they were; None for arrays.
+
+    Raises
+    ------
+    ValueError
+        A name cannot be a file's, or an array holds objects.
+    """
+    files, columns = [], {}
+    for name, what in measured.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in ("predictions", "record", "trial", "history", "best"):
+            raise ValueError(f"{name!r} cannot be the name of a measurement")
+        table = isinstance(what, pd.DataFrame)
+        file = f"{name}.{'csv' if table else 'npz'}"
+        if table:
+            columns[name] = write_table(folder / file, what)
+        else:
+            columns[name] = None
+            arrays = {key: np.asarray(value) for key, value in what.items()}
+            if objects := [key for key, value in arrays.items() if value.dtype.hasobject]:
+                raise ValueError(f"the array {objects[0]!r} of {name} holds objects; give numbers or text")
+            with atomic_path(folder / file) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, **arrays)
+        files.append(file)
+    return files, columns
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> dict[str, str]:
+    """Write a table as CSV, floats in as many digits as bring back every bit.
+
+    Parameters
+    ----------
+    path
+        The file.
+    frame
+        Columns of numbers, truth values and text; its index is not written.
+
+    Returns
+    -------
+    dict
+        Types of the columns, for `read_table`.
+    """
+    types = {name: "str" if kind.kind in "OUT" else str(kind) for name, kind in _kinds(frame).items()}
+    # A float32 in digits of its own would come back as another float64.
+    wide = frame.astype({name: "float64" for name, kind in types.items() if kind.startswith("float")})
+    write_text(path, wide.to_csv(index=False, lineterminator="\n"))
+    return types
+
+
+def _kinds(frame: pd.DataFrame) -> dict[str, np.dtype]:
+    """NumPy types of the columns; objects stand for text."""
+    return {name: kind if isinstance(kind, np.dtype) else np.dtype(object) for name, kind in frame.dtypes.items()}
+
+
+def read_table(path: Path, types: Mapping[str, str]) -> pd.DataFrame:
+    """Read what `write_table` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    types
+        Of the columns, as `write_table` gave them; one that is not named has whole numbers, numbers, or else text.
+    """
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.DataFrame({name: _values(text[name].to_numpy(dtype=str), types.get(name)) for name in text})
+
+
+def _values(text: np.ndarray, kind: str | None) -> np.ndarray:
+    """What stands in a column, of that type or of the first that fits."""
+    for attempt in (kind,) if kind else ("int64", "float64", "str"):
+        try:
+            if attempt == "str":
+                return text
+            if attempt == "bool":
+                return text == "True"
+            if attempt.startswith("float"):
+                return np.where(text == "", "nan", text).astype("float64").astype(attempt)
+            return text.astype(attempt)
+        except ValueError:
+            if kind:
+                raise
+    raise AssertionError("any text is text")
+
+
+def write_record(folder: Path, data: Mapping[str, Any], files: Sequence[str] = LEARNT) -> Record:
     """Score the stored predictions and write ``record.json`` with the checksums of all files and of itself.
 
     Parameters

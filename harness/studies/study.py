@@ -23,7 +23,7 @@ NEEDED = {
     "arm": ("name", "title", "network", "parameters"),
 }
 #: What a ``study.py`` must offer, see `Study.code`.
-FUNCTIONS = ("expected", "prepare", "play", "tables", "figures", "explain")
+FUNCTIONS = ("expected", "prepare", "train", "tables", "figures", "explain")
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,10 @@ class Study:
         Names of the scores that are taken of the validation part after every epoch.
     groups
         What its corpora group clips by, for people: what a split should not cut through.
+    units
+        What is resampled whole, in the plural: clips, or what several of belong together, such as songs.
+    same_clips
+        Whether the printed values were scored on the very test clips that ours are.
     claims
         What the paper says of its arms in words, one dict per claim.
     seeds
@@ -149,6 +153,8 @@ class Study:
     metric: str
     history: tuple[str, ...]
     groups: str = "groups"
+    units: str = "clips"
+    same_clips: bool = False
     claims: tuple[Mapping[str, Any], ...] = ()
     seeds: Mapping[str, int] = field(default_factory=dict)
     corpora: tuple[str, ...] = ()
@@ -162,7 +168,7 @@ class Study:
     def code(self) -> ModuleType:
         """The study's ``study.py``: what must be code.
 
-        It gives ``expected(trials)``, ``prepare(trials, jobs=)`` and ``play(trials, on_epoch)`` for running, see
+        It gives ``expected(contexts)``, ``prepare(contexts, jobs=)`` and ``train(contexts, on_epoch)`` for running, see
         `harness.studies.networks`, and ``tables``, ``figures`` and ``explain`` for its report, see
         `harness.report.build`.
 
@@ -305,6 +311,8 @@ def load(name: str) -> Study:
             metric=data["scores"]["main"],
             history=tuple(data["scores"]["history"]),
             groups=data["scores"].get("groups", "groups"),
+            units=data["scores"].get("units", "clips"),
+            same_clips=published.get("same_clips", False),
             claims=tuple(data.get("claim", ())),
             seeds=data.get("seeds", {}),
             corpora=tuple(data.get("corpora", ())),

@@ -5,15 +5,16 @@ from typing import Any
 
 from torch import nn
 
-from harness import corpora
 from harness.errors import RepriseError
 from harness.models import trainable_parameters
-from harness.models.batched import load_state
 from harness.studies import records
+from harness.studies.context import context_of
 from harness.studies.study import Arm, Study
+from harness.studies.trial import Trial
 from harness.training.loop import read_learned
 from replications.attention_embeddings import controls
 from replications.attention_embeddings.attention import attention
+from replications.attention_embeddings.batched import load_state, state_of
 from replications.attention_embeddings.representations import Representation, open_representation
 
 
@@ -90,16 +91,22 @@ def restore(record: records.Record, study: Study) -> tuple[nn.Module, Representa
     inputs : Representation
         Of all clips of its corpus.
     """
-    arm, protocol = study.arm(record.arm), record.data["protocol"]
-    corpus = corpora.load(record.data["corpus"])
-    inputs = open_representation(
-        arm.options["representation"],
-        protocol,
-        corpus,
-        corpus.split(protocol["split"]),
-        skip_bad=bool(record.data["inputs"]["left_out"]),
-    )
-    frames, frame_size = inputs.array.shape[1:]
-    network = build(arm, protocol, [record.seed], frames=frames, frame_size=frame_size, classes=len(corpus.classes))
+    context = context_of(record, study)
+    inputs = open_representation(context)
+    network = _shaped(context.trial, inputs)
     load_state(network, 0, read_learned(record.folder / "best.safetensors"))
     return network.eval(), inputs
+
+
+def one_seed(network: nn.Module, index: int, trial: Trial, inputs: Representation) -> nn.Module:
+    """The network of one of the seeds that were trained side by side, by itself, on its device, in evaluation mode."""
+    alone = _shaped(trial, inputs).to(next(network.parameters()).device)
+    load_state(alone, 0, state_of(network, index))
+    return alone.eval()
+
+
+def _shaped(trial: Trial, inputs: Representation) -> nn.Module:
+    """A trial's network for one seed, before it is trained."""
+    frames, frame_size = inputs.array.shape[1:]
+    classes = len(inputs.classes)
+    return build(trial.arm, trial.protocol, [trial.seed], frames=frames, frame_size=frame_size, classes=classes)

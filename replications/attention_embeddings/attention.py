@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from harness.models.batched import (
+from replications.attention_embeddings.batched import (
     BatchNorm,
     Dropout,
     Linear,
@@ -221,8 +221,8 @@ def attention(
     Returns
     -------
     Attention
-        Takes frames (S, n, T, frame_size), gives probabilities (S, n, classes). `harness.models.batched.reseed` sets
-        its dropout before training.
+        Takes frames (S, n, T, frame_size), gives probabilities (S, n, classes).
+        `replications.attention_embeddings.batched.reseed` sets its dropout before training.
 
     Raises
     ------

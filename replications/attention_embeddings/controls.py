@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 from torch.nn import functional as F
 
-from harness.models.batched import Dropout, Linear, generators
+from replications.attention_embeddings.batched import Dropout, Linear, generators
 
 
 class FullyConnected(nn.Module):

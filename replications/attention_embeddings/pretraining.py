@@ -21,7 +21,6 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness import corpora, features
 from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.features import Store
@@ -29,7 +28,8 @@ from harness.models import count_parameters
 from harness.models.vggish import encoder, glorot_
 from harness.storage import atomic_path, cache_home, fingerprint, lock, sha256_of, write_json
 from harness.studies import environment
-from harness.studies.networks import resident
+from harness.studies.context import Opened
+from harness.studies.networks import on_device
 from harness.training import loop
 from replications.attention_embeddings import word_vectors
 from replications.attention_embeddings.objectives import COMMON, OBJECTIVES, Objective
@@ -58,7 +58,12 @@ class Pretrained:
 
 
 def prepare(
-    objective: str, settings: Mapping[str, Any], *, jobs: int | None = None, skip_bad: bool = False
+    objective: str,
+    settings: Mapping[str, Any],
+    *,
+    jobs: int | None = None,
+    skip_bad: bool = False,
+    opened: Opened | None = None,
 ) -> dict[str, int]:
     """Make everything that a pre-training starts from, with all cores, so that `run` needs one.
 
@@ -73,6 +78,8 @@ def prepare(
         Number of processes; default: one per core.
     skip_bad
         Whether clips whose audio cannot be used are left out.
+    opened
+        What this process has opened.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def prepare(
         No such objective, settings missing or unknown, corpus or word vectors absent, audio that cannot be used, or
         too few examples.
     """
-    _, rows = _examples(_open(objective, settings, jobs, skip_bad), settings)
+    _, rows = _examples(_open(objective, settings, jobs, skip_bad, opened), settings)
     return {part: len(chosen) for part, chosen in rows.items()}
 
 
@@ -99,6 +106,7 @@ def run(
     jobs: int | None = None,
     skip_bad: bool = False,
     on_epoch: Callable[[dict[str, Any]], None] = lambda entry: None,
+    opened: Opened | None = None,
 ) -> Pretrained:
     """Train VGGish by an objective, or go on training it; if that is done already, say where it lies.
 
@@ -106,7 +114,7 @@ def run(
 
     Parameters
     ----------
-    objective, settings, skip_bad
+    objective, settings, skip_bad, opened
         As for `prepare`.
     seed
         Of the random weights, of the order of the examples and of all that is random in between.
@@ -129,7 +137,7 @@ def run(
     RepriseError
         As `prepare`; or the loss is not finite, or a file cannot be written.
     """
-    inputs = _open(objective, settings, jobs, skip_bad)
+    inputs = _open(objective, settings, jobs, skip_bad, opened)
     identity = _identity(objective, settings, inputs.corpus, inputs.store, seed)
     folder = _folder(identity)
     with lock(folder):  # a second process that wants the same waits, and finds it finished
@@ -147,12 +155,13 @@ def find(
     *,
     seed: int,
     skip_bad: bool = False,
+    opened: Opened | None = None,
 ) -> Pretrained:
     """Find a finished pre-training, wherever it was trained.
 
     Parameters
     ----------
-    objective, settings, seed, skip_bad
+    objective, settings, seed, skip_bad, opened
         As for `run`.
 
     Returns
@@ -165,7 +174,7 @@ def find(
     RepriseError
         It was not run yet, or not to the end.
     """
-    inputs = _open(objective, settings, None, skip_bad)
+    inputs = _open(objective, settings, None, skip_bad, opened)
     folder = _folder(_identity(objective, settings, inputs.corpus, inputs.store, seed))
     if not (folder / MANIFEST).exists():
         raise RepriseError(
@@ -175,12 +184,12 @@ def find(
     return read(folder)
 
 
-def finished(objective: str, settings: Mapping[str, Any], *, seed: int) -> bool:
+def finished(objective: str, settings: Mapping[str, Any], *, seed: int, opened: Opened | None = None) -> bool:
     """Whether such a pre-training is there, without computing features: for a plan.
 
     Parameters
     ----------
-    objective, settings, seed
+    objective, settings, seed, opened
         As for `run`.
 
     Returns
@@ -190,17 +199,18 @@ def finished(objective: str, settings: Mapping[str, Any], *, seed: int) -> bool:
         nonetheless.
     """
     _check(objective, settings)
-    wanted = _identity(objective, settings, corpora.load(settings["corpus"]), None, seed)
+    corpus = (opened or Opened()).corpus(settings["corpus"])
+    wanted = _identity(objective, settings, corpus, None, seed)
     manifests = (cache_home() / "pretrained").glob(f"{objective}-{settings['corpus']}-*/{MANIFEST}")
     return any({**read(path.parent).description["identity"], "features": None} == wanted for path in manifests)
 
 
-def example_counts(objective: str, settings: Mapping[str, Any]) -> dict[str, int]:
+def example_counts(objective: str, settings: Mapping[str, Any], *, opened: Opened | None = None) -> dict[str, int]:
     """How many examples a pre-training sees, without computing features: for a plan.
 
     Parameters
     ----------
-    objective, settings
+    objective, settings, opened
         As for `run`.
 
     Returns
@@ -209,7 +219,7 @@ def example_counts(objective: str, settings: Mapping[str, Any]) -> dict[str, int
         For ``"train"`` and ``"valid"``, if all audio can be used.
     """
     kind = _check(objective, settings)
-    corpus = corpora.load(settings["corpus"])
+    corpus = (opened or Opened()).corpus(settings["corpus"])
     patches = kind.front_end(settings).shape(corpus.seconds)[0]
     rows = _rows(kind, kind.labels(corpus, settings), corpus, np.ones(len(corpus.clips), bool))
     return {part: patches * len(chosen) for part, chosen in rows.items()}
@@ -300,12 +310,15 @@ class _Inputs:
     store: Store
 
 
-def _open(objective: str, settings: Mapping[str, Any], jobs: int | None, skip_bad: bool) -> _Inputs:
+def _open(
+    objective: str, settings: Mapping[str, Any], jobs: int | None, skip_bad: bool, opened: Opened | None
+) -> _Inputs:
     kind = _check(objective, settings)
     if "words" in settings:
         word_vectors.load(settings["words"])  # before anything that takes time
-    corpus = corpora.load(settings["corpus"], jobs=jobs)
-    store = features.open_store(corpus, kind.front_end(settings), jobs=jobs, skip_bad=skip_bad)
+    opened = opened or Opened()
+    corpus = opened.corpus(settings["corpus"], jobs=jobs)
+    store = opened.store(corpus, kind.front_end(settings), jobs=jobs, skip_bad=skip_bad)
     return _Inputs(kind, corpus, store)
 
 
@@ -388,7 +401,7 @@ def _train(
     training = inputs.kind.build(settings, examples.labels.shape[1])
     glorot_(training.network)
     device = torch.device(device_name)
-    examples = dataclasses.replace(examples, inputs=resident(examples.inputs, device))
+    examples = dataclasses.replace(examples, inputs=on_device(examples.inputs, device))
     network = training.network.to(device, memory_format=torch.channels_last)
     fit = loop.fit(
         network,

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness import corpora, features
-from harness.corpora import Corpus, Split, openmic
+from harness import features
+from harness.corpora import openmic
 from harness.errors import RepriseError
 from harness.features import FrontEnd, Store
 from harness.models import frozen, weights
 from harness.models.vggish import Windows, encoder, glorot_
 from harness.storage import cache_home, fingerprint
+from harness.studies.context import Context, Opened
 from replications.attention_embeddings import pretraining
 
 #: Name of the stage whose output is the embedding.
@@ -37,6 +38,8 @@ class Representation:
     ----------
     array : ndarray (n, frames, size)
         float32 in [0, 1], one row per clip of the corpus.
+    classes
+        Of the corpus.
     rows
         Row numbers by part, without clips whose audio cannot be used.
     weights
@@ -48,6 +51,7 @@ class Representation:
     """
 
     array: np.ndarray
+    classes: tuple[str, ...]
     rows: Mapping[str, np.ndarray]
     weights: Mapping[str, Any]
     description: Mapping[str, Any]
@@ -127,7 +131,9 @@ def needs_embeddings(name: str, protocol: Mapping[str, Any]) -> bool:
     return name != "log_mel" and needs_audio(name, protocol)
 
 
-def load_encoder(name: str, protocol: Mapping[str, Any]) -> tuple[nn.Sequential, dict[str, Any], dict[str, Any] | None]:
+def load_encoder(
+    name: str, protocol: Mapping[str, Any], opened: Opened | None = None
+) -> tuple[nn.Sequential, dict[str, Any], dict[str, Any] | None]:
     """VGGish up to its embedding, with the weights of a representation.
 
     Parameters
@@ -136,6 +142,8 @@ def load_encoder(name: str, protocol: Mapping[str, Any]) -> tuple[nn.Sequential,
         Of the representation.
     protocol
         Resolved settings.
+    opened
+        What this process has opened of the corpora.
 
     Returns
     -------
@@ -154,7 +162,7 @@ def load_encoder(name: str, protocol: Mapping[str, Any]) -> tuple[nn.Sequential,
     objective, seed = objective_of(name, protocol), protocol["pretraining_seed"]
     if objective is not None:
         settings = settings_of(objective, protocol)
-        trained = pretraining.find(objective, settings, seed=seed)
+        trained = pretraining.find(objective, settings, seed=seed, opened=opened)
         body = pretraining.load_encoder(trained)
         description = dict(trained.description)
         source = {"kind": f"pre-trained on {settings['corpus']}", "sha256": description["encoder_sha256"]}
@@ -228,36 +236,37 @@ class Embeddings:
     trained: Mapping[str, Any] | None
 
 
-def find_embeddings(name: str, protocol: Mapping[str, Any], corpus: Corpus, store: Store, device: str) -> Embeddings:
+def find_embeddings(name: str, context: Context, corpus: str | None = None) -> Embeddings:
     """Say where a representation's embeddings of a corpus are kept.
 
     Parameters
     ----------
     name
         Of the representation.
-    protocol
-        Resolved settings.
+    context
+        Of a trial that needs them; the last bits differ between devices.
     corpus
-        Whose clips.
-    store
-        Features of that corpus.
-    device
-        ``"cpu"`` or ``"cuda"``: their last bits differ.
+        Name of another corpus than the trial's; of that all audio must be usable.
 
     Returns
     -------
     Embeddings
         Not necessarily computed yet.
     """
-    network, source, trained = load_encoder(name, protocol)
+    protocol, opened = context.trial.protocol, context.opened
+    if corpus is None:
+        store = context.features(front_end(protocol))
+    else:
+        store = opened.store(opened.corpus(corpus), features.front_end("vggish"))
+    network, source, trained = load_encoder(name, protocol, opened)
     state = {key: value.numpy() for key, value in network.state_dict().items()}
     key = {
         "weights": fingerprint({k: hashlib.sha256(v.tobytes()).hexdigest() for k, v in state.items()}, length=64),
         "features": store.manifest["array_sha256"],
-        "device": device,
+        "device": context.trial.device,
     }
     label = name if name == "random" or trained else "vggish"
-    folder = cache_home() / "embeddings" / corpus.name / f"{label}-{fingerprint(key)}"
+    folder = cache_home() / "embeddings" / (corpus or context.corpus.name) / f"{label}-{fingerprint(key)}"
     return Embeddings(folder, network, key, store, source, trained)
 
 
@@ -282,34 +291,13 @@ def store_embeddings(embeddings: Embeddings, *, on_rows: Callable[[int], None] =
     )
 
 
-def open_representation(
-    name: str,
-    protocol: Mapping[str, Any],
-    corpus: Corpus,
-    split: Split,
-    *,
-    device: str = "cpu",
-    skip_bad: bool = False,
-    jobs: int | None = None,
-) -> Representation:
-    """Open a representation of a corpus; computes what is missing but pre-trainings.
+def open_representation(context: Context) -> Representation:
+    """Open the representation of a trial's arm; computes what is missing but pre-trainings.
 
     Parameters
     ----------
-    name
-        ``"codes"``, ``"aed"``, ``"random"``, ``"log_mel"`` or an objective of pre-training.
-    protocol
-        Resolved settings.
-    corpus
-        Whose clips.
-    split
-        Its training part gives the range that is scaled to [0, 1].
-    device
-        Where a network runs.
-    skip_bad
-        Whether clips whose audio cannot be used are left out.
-    jobs
-        Processes for features.
+    context
+        Of the trial. The training part of its split gives the range that is scaled to [0, 1].
 
     Returns
     -------
@@ -319,14 +307,15 @@ def open_representation(
     Raises
     ------
     RepriseError
-        Codes, audio, weights or a pre-training are not there, or not as they should be.
+        Codes, audio, weights or a pre-training are not there, or not as they should be; or a part is empty.
     """
+    name, protocol = context.trial.arm.options["representation"], context.trial.protocol
     if not needs_audio(name, protocol):
-        array = openmic.embeddings(corpus).astype(np.float32) / np.float32(255)
+        array = openmic.embeddings(context.corpus).astype(np.float32) / np.float32(255)
         source = {"kind": "published", "title": "VGGish trained on AudioSet (codes of the data set)"}
-        return _described(name, array, split.rows, source, None, {"codes": "released"}, {})
-    store = features.open_store(corpus, front_end(protocol), jobs=jobs, skip_bad=skip_bad)
-    rows = {part: numbers[store.ok[numbers]] for part, numbers in split.rows.items()}
+        return _described(context, array, context.usable(), source, None, {"codes": "released"}, {})
+    store = context.features(front_end(protocol))
+    rows = context.usable(store.ok)
     made = {"features": dict(store.manifest)}
     if name == "log_mel":
         array, pool = store.array.reshape(len(store.array), -1, store.array.shape[-1]), protocol["log_mel_pool"]
@@ -334,13 +323,13 @@ def open_representation(
         array = array.reshape(len(array), -1, pool, array.shape[-1]).mean(axis=2)
         source, trained = {"kind": "none"}, None
     else:
-        embeddings = find_embeddings(name, protocol, corpus, store, device)
+        embeddings = find_embeddings(name, context)
         store_embeddings(embeddings)
         array, _ = frozen.read_activations(embeddings.folder)
         source, trained = embeddings.source, embeddings.trained
         if name == "codes":
-            codes = _codes(array, protocol, device, jobs)
-            return _described(name, codes, rows, source, trained, made | {"codes": "computed"}, store.bad)
+            codes = _codes(array, context)
+            return _described(context, codes, rows, source, trained, made | {"codes": "computed"}, store.bad)
     axis = (0, 1) if protocol["scaling"] == "dimension" else None
     # In the training part alone, so that nothing of the test clips is known; theirs may reach beyond and are clipped.
     low, high = array[rows["train"]].min(axis=axis), array[rows["train"]].max(axis=axis)
@@ -348,11 +337,11 @@ def open_representation(
     scaled = np.clip((array - low) / span, 0, 1).astype(np.float32)
     scaled[~store.ok] = 0
     made["scaled"] = {"low": np.asarray(low, float).tolist(), "high": np.asarray(high, float).tolist()}
-    return _described(name, scaled, rows, source, trained, made, store.bad)
+    return _described(context, scaled, rows, source, trained, made, store.bad)
 
 
 def _described(
-    name: str,
+    context: Context,
     array: np.ndarray,
     rows: Mapping[str, np.ndarray],
     source: Mapping[str, Any],
@@ -361,29 +350,29 @@ def _described(
     left_out: Mapping[str, str],
 ) -> Representation:
     description = {
-        "name": name,
+        "name": context.trial.arm.options["representation"],
         "shape": list(array.shape),
         "sha256": hashlib.sha256(np.ascontiguousarray(array)).hexdigest(),
         **made,
         "pretraining": dict(trained) if trained else None,
     }
-    return Representation(array, rows, source, description, left_out)
+    return Representation(array, context.corpus.classes, rows, source, description, left_out)
 
 
-def _codes(embeddings: np.ndarray, protocol: Mapping[str, Any], device: str, jobs: int | None) -> np.ndarray:
+def _codes(embeddings: np.ndarray, context: Context) -> np.ndarray:
     """Embeddings post-processed as AudioSet publishes them: whitened by PCA, clipped to [-2, 2], 8 bits, over 255.
 
     As AudioSet's, the components are those of the corpus that the network was trained on, not of the one at hand.
     """
+    protocol = context.trial.protocol
     if objective_of("codes", protocol) is None:
         raise RepriseError(
             'codes = "computed" needs a network pre-trained here; with published weights use codes = "released"'
         )
-    corpus = corpora.load(settings_of("aed", protocol)["corpus"])
-    store = features.open_store(corpus, features.front_end("vggish"), jobs=jobs)
-    seen = find_embeddings("aed", protocol, corpus, store, device)
+    name = settings_of("aed", protocol)["corpus"]
+    seen = find_embeddings("aed", context, name)
     store_embeddings(seen)
-    train = corpus.split("published").rows["train"]
+    train = context.opened.split(context.opened.corpus(name), "published").rows["train"]
     vectors = frozen.read_activations(seen.folder)[0][train].reshape(-1, embeddings.shape[-1]).astype(np.float64)
     mean = vectors.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov(vectors.T))

@@ -1,58 +1,63 @@
 """What must be code in the attention study: pre-trainings first, then the attention model on what they give."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness import corpora, features
-from harness.corpora import Corpus, Split
-from harness.errors import RepriseError
+from harness import corpora
 from harness.models import trainable_parameters
 from harness.report import estimates
 from harness.report.style import save
 from harness.report.writers import Table
 from harness.studies import cost
-from harness.studies.networks import resident
-from harness.studies.records import PARTS, Record
+from harness.studies.context import Context
+from harness.studies.networks import OnEpoch, on_device
+from harness.studies.records import LEARNT, PARTS, Predictions, Record
 from harness.studies.study import Study
-from harness.studies.trial import Clock, Expected, Outcome, Trial, load_corpus, predictions_of
+from harness.studies.trial import Expected, Trained
 from harness.studies.work import Report, in_workers
 from harness.terminal import progress
-from harness.training import batched
-from replications.attention_embeddings import attention_over_time, controls, pretraining, representations
-from replications.attention_embeddings.arms import build
+from replications.attention_embeddings import (
+    attention_over_time,
+    controls,
+    pretraining,
+    representations,
+    side_by_side,
+)
+from replications.attention_embeddings.arms import build, one_seed
 from replications.attention_embeddings.figures import figures, tables
 from replications.attention_embeddings.representations import Representation, open_representation
 
-__all__ = ["expected", "explain", "figures", "play", "prepare", "tables"]
+__all__ = ["expected", "explain", "figures", "prepare", "tables", "train"]
 
 #: Seconds per clip that growing the forests takes on one thread (measured at 600 and at 20,000 clips).
 FOREST_SECONDS = 0.004
 
 
-def expected(trials: Sequence[Trial]) -> Expected:
+def expected(contexts: Sequence[Context]) -> Expected:
     """How long trials take on one thread, and the pre-trainings and embeddings that they need.
 
     Parameters
     ----------
-    trials
-        Of this study, not finished yet.
+    contexts
+        Of trials of this study that are not finished yet.
 
     Returns
     -------
     Expected
         At most; pre-trainings may stop early.
     """
-    rate = cost.measure_rate(torch.device(trials[0].device))
+    rate = cost.measure_rate(torch.device(contexts[0].trial.device))
     seconds: dict[str, float] = {}
-    for t in trials:
+    for context in contexts:
+        t = context.trial
         if t.label in seconds:
             continue
-        corpus = load_corpus(t)
-        sizes = {part: len(rows) for part, rows in corpus.split(t.protocol["split"]).rows.items()}
+        sizes = {part: len(rows) for part, rows in context.split.rows.items()}
         if t.arm.network == "rf":
             seconds[t.label] = FOREST_SECONDS * (sizes["train"] + sizes["valid"])
             continue
@@ -69,10 +74,11 @@ def expected(trials: Sequence[Trial]) -> Expected:
             rate=rate,
         )
     shared: dict[str, float] = {}
-    for objective, settings, t in _pretrainings(trials):
-        if pretraining.finished(objective, settings, seed=t.protocol["pretraining_seed"]):
+    for objective, settings, context in _pretrainings(contexts):
+        seed = context.trial.protocol["pretraining_seed"]
+        if pretraining.finished(objective, settings, seed=seed, opened=context.opened):
             continue
-        examples = pretraining.example_counts(objective, settings)
+        examples = pretraining.example_counts(objective, settings, opened=context.opened)
         shared[f"pre-training {objective} on {settings['corpus']}"] = cost.training_seconds(
             (0, pretraining.flops_per_example(settings["width"])),
             0,
@@ -86,13 +92,13 @@ def expected(trials: Sequence[Trial]) -> Expected:
     return Expected(seconds, shared)
 
 
-def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
+def prepare(contexts: Sequence[Context], *, jobs: int) -> None:
     """Run the pre-trainings that trials need, and what they give for every clip.
 
     Parameters
     ----------
-    trials
-        Of this study, not finished yet.
+    contexts
+        Of trials of this study that are not finished yet.
     jobs
         Number of processes.
 
@@ -101,13 +107,13 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
     RepriseError
         A corpus or weights are not here, audio cannot be used, or a loss is not finite.
     """
-    needed = _pretrainings(trials)
-    for objective, settings, _ in needed:  # features with all cores, before each pre-training gets one
-        pretraining.prepare(objective, settings, jobs=jobs)
-    for t in trials:
+    needed = _pretrainings(contexts)
+    for objective, settings, context in needed:  # features with all cores, before each pre-training gets one
+        pretraining.prepare(objective, settings, jobs=jobs, opened=context.opened)
+    for context in contexts:
+        t = context.trial
         if representations.needs_audio(t.arm.options["representation"], t.protocol):
-            front_end = representations.front_end(t.protocol)
-            features.open_store(load_corpus(t), front_end, jobs=jobs, skip_bad=t.skip_bad)
+            context.features(representations.front_end(t.protocol), jobs=jobs)
     if needed:
         with progress() as bar:
             task = bar.add_task("pre-trainings", total=len(needed))
@@ -122,96 +128,86 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
                 bar.console.print(line, highlight=False, soft_wrap=True)
 
             in_workers(_pretrain, needed, jobs, show)
-    networks = [t for t in trials if representations.needs_embeddings(t.arm.options["representation"], t.protocol)]
     # One trial for each store; a trial's own inputs say which store that is.
-    networks = list({str(_inputs_key(t)): t for t in networks}.values())
-    if networks:
-        total = sum(len(load_corpus(t).clips) for t in networks)
+    embedded = {
+        str(_inputs_key(context)): context
+        for context in contexts
+        if representations.needs_embeddings(context.trial.arm.options["representation"], context.trial.protocol)
+    }
+    if embedded:
+        total = sum(len(context.corpus.clips) for context in embedded.values())
         with progress() as bar:
             task = bar.add_task("embeddings, once per clip", total=total)
-            in_workers(_embed, networks, jobs, lambda rows: bar.advance(task, rows))
+            in_workers(_embed, list(embedded.values()), jobs, lambda rows: bar.advance(task, rows))
             bar.update(task, completed=total)
 
 
-def _pretrainings(trials: Sequence[Trial]) -> list[tuple[str, dict[str, Any], Trial]]:
-    """The pre-trainings that trials need: objective, settings, and one of the trials that do."""
-    found: dict[str, tuple[str, dict[str, Any], Trial]] = {}
-    for t in trials:
-        objective = representations.objective_of(t.arm.options["representation"], t.protocol)
+def _pretrainings(contexts: Sequence[Context]) -> list[tuple[str, dict[str, Any], Context]]:
+    """The pre-trainings that trials need: objective, settings, and the context of one of the trials that do."""
+    found: dict[str, tuple[str, dict[str, Any], Context]] = {}
+    for context in contexts:
+        protocol = context.trial.protocol
+        objective = representations.objective_of(context.trial.arm.options["representation"], protocol)
         if objective is not None:
-            settings = representations.settings_of(objective, t.protocol)
-            found.setdefault(f"{objective} {settings} {t.protocol['pretraining_seed']}", (objective, settings, t))
+            settings = representations.settings_of(objective, protocol)
+            found.setdefault(f"{objective} {settings} {protocol['pretraining_seed']}", (objective, settings, context))
     return list(found.values())
 
 
-def _inputs_key(t: Trial) -> list[Any]:
+def _inputs_key(context: Context) -> list[Any]:
     """What a trial's embeddings depend on."""
+    t = context.trial
     name = t.arm.options["representation"]
     name = "aed" if name == "codes" else name  # the codes are made of them
     keys = ("weights", "front_end", "pretraining", "pretraining_seed")
     return [name, t.corpus, *(t.protocol[key] for key in keys)]
 
 
-def _pretrain(needed: tuple[str, dict[str, Any], Trial], report: Report) -> None:
-    objective, settings, t = needed
+def _pretrain(needed: tuple[str, dict[str, Any], Context], report: Report) -> None:
+    objective, settings, context = needed
     pretraining.run(
         objective,
         settings,
-        seed=t.protocol["pretraining_seed"],
-        device=t.device,
-        bf16=t.bf16,
+        seed=context.trial.protocol["pretraining_seed"],
+        device=context.trial.device,
+        bf16=context.trial.bf16,
         on_epoch=lambda entry: report((objective, entry)),
+        opened=context.opened,
     )
     report((objective, None))
 
 
-def _embed(t: Trial, report: Report) -> None:
-    corpus = load_corpus(t)
-    store = features.open_store(corpus, representations.front_end(t.protocol), skip_bad=t.skip_bad)
-    name = t.arm.options["representation"]
-    embeddings = representations.find_embeddings(name, t.protocol, corpus, store, t.device)
+def _embed(context: Context, report: Report) -> None:
+    embeddings = representations.find_embeddings(context.trial.arm.options["representation"], context)
     representations.store_embeddings(embeddings, on_rows=report)
 
 
-def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], None]) -> Iterator[tuple[Trial, Outcome]]:
+def train(contexts: Sequence[Context], on_epoch: OnEpoch) -> Iterator[Trained]:
     """Train an arm with one or more seeds side by side, or go on training it.
 
     Parameters
     ----------
-    trials
-        Of one arm and condition; they differ by their seeds.
+    contexts
+        Of trials of one arm and condition; they differ by their seeds.
     on_epoch
-        Called after every epoch with its entry of the history.
+        Called after every epoch with the trial and the entry of its history.
 
     Yields
     ------
-    trial : Trial
-        One of them.
-    outcome : Outcome
-        What came of it.
+    Trained
+        Of each trial, in their order.
 
     Raises
     ------
     RepriseError
         The loss is not finite, a file cannot be written, inputs are absent.
     """
-    clock, first = Clock(), trials[0]
-    corpus = load_corpus(first)
-    split = corpus.split(first.protocol["split"])
-    inputs = open_representation(
-        first.arm.options["representation"],
-        first.protocol,
-        corpus,
-        split,
-        device=first.device,
-        skip_bad=first.skip_bad,
-    )
-    for part, numbers in inputs.rows.items():
-        if not len(numbers):
-            raise RepriseError(f"the {part} part of {split.name} on {corpus.name} is empty; use a larger corpus")
-    clock.lap("prepare")
+    context, trials = contexts[0], [c.trial for c in contexts]
+    first, corpus = trials[0], context.corpus
+    inputs = open_representation(context)
+    context.clock.lap("prepare")
     if first.arm.network == "rf":
-        yield from _grow(trials, corpus, split, inputs, clock)
+        yield from _grow(contexts, inputs)
         return
     device = torch.device(first.device)
     network = build(
@@ -228,8 +224,8 @@ def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], No
         weight_decay=first.protocol["weight_decay"],
         fused=True,
     )
-    array = resident(inputs.array, device)
-    fits = batched.fit(
+    array = on_device(inputs.array, device)
+    fits = side_by_side.fit(
         network,
         array,
         corpus.labels,
@@ -244,62 +240,51 @@ def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], No
         names=[t.label for t in trials],
         on_epoch=lambda index, entry: on_epoch(trials[index], entry),
     )
-    clock.lap("train", at_least=sum(entry["seconds"] for entry in fits[0].history))
-    probabilities = {part: batched.predict(network, array, inputs.rows[part]) for part in PARTS}
-    clock.lap("predict")
+    context.clock.lap("train", at_least=sum(entry["seconds"] for entry in fits[0].history))
+
+    @cache
+    def probabilities(part: str) -> np.ndarray:
+        """Of all seeds."""
+        return side_by_side.predict(network, array, inputs.rows[part])
+
+    def predict(index: int) -> dict[str, Predictions]:
+        return {part: context.predictions(inputs.rows[part], probabilities(part)[index]) for part in PARTS}
+
     count = trainable_parameters(network) // len(trials)
-    for index, (trial, fit) in enumerate(zip(trials, fits, strict=True)):
-        yield (
-            trial,
-            Outcome(
-                split=split,
-                rows=inputs.rows,
-                predictions={
-                    part: predictions_of(corpus, inputs.rows[part], values[index])
-                    for part, values in probabilities.items()
-                },
-                weights=inputs.weights,
-                parameters={"trainable": count, "total": count},
-                best_epoch=fit.best_epoch,
-                epochs=len(fit.history),
-                inputs={"representation": inputs.description, "left_out": dict(inputs.left_out)},
-                details={"seeds_side_by_side": len(trials)},
-                durations=clock.seconds,
-            ),
+    for index, fit in enumerate(fits):
+        yield Trained(
+            predict=partial(predict, index),
+            model=partial(one_seed, network, index, first, inputs),
+            rows=inputs.rows,
+            weights=inputs.weights,
+            parameters={"trainable": count, "total": count},
+            best_epoch=fit.best_epoch,
+            epochs=len(fit.history),
+            inputs={"representation": inputs.description, "left_out": dict(inputs.left_out)},
+            details={"seeds_side_by_side": len(trials)},
+            files=LEARNT,
         )
 
 
-def _grow(
-    trials: Sequence[Trial], corpus: Corpus, split: Split, inputs: Representation, clock: Clock
-) -> Iterator[tuple[Trial, Outcome]]:
+def _grow(contexts: Sequence[Context], inputs: Representation) -> Iterator[Trained]:
     """The data set's baseline: for the test part it learns from train and valid, which are one part there."""
     codes = np.rint(inputs.array * 255).astype(np.uint8)
     train, valid, test = (inputs.rows[part] for part in ("train", "valid", "test"))
     whole = np.sort(np.concatenate([train, valid]))
-    for trial in trials:
-        predictions = {
-            part: predictions_of(
-                corpus,
-                predict,
-                controls.random_forest(codes, corpus.labels, corpus.mask, learn, predict, seed=trial.seed),
-            )
-            for part, learn, predict in (("valid", train, valid), ("test", whole, test))
+
+    def predict(context: Context) -> dict[str, Predictions]:
+        labels, mask, seed = context.corpus.labels, context.corpus.mask, context.trial.seed
+        return {
+            part: context.predictions(rows, controls.random_forest(codes, labels, mask, learn, rows, seed=seed))
+            for part, learn, rows in (("valid", train, valid), ("test", whole, test))
         }
-        clock.lap("train")
-        yield (
-            trial,
-            Outcome(
-                split=split,
-                rows=inputs.rows,
-                predictions=predictions,
-                weights=inputs.weights,
-                parameters={"trainable": 0, "total": 0},
-                best_epoch=None,
-                epochs=0,
-                inputs={"representation": inputs.description, "left_out": dict(inputs.left_out)},
-                durations=dict(clock.seconds),
-                files=(),
-            ),
+
+    for context in contexts:
+        yield Trained(
+            predict=partial(predict, context),
+            rows=inputs.rows,
+            weights=inputs.weights,
+            inputs={"representation": inputs.description, "left_out": dict(inputs.left_out)},
         )
 
 

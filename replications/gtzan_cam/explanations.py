@@ -17,11 +17,12 @@ from harness.corpora.segments import SEPARATOR
 from harness.errors import RepriseError
 from harness.explain import activations, as_mask, at_level, auralise, class_maps, common_level, deconvolve, enlarge
 from harness.models.masking import Mask, templates
-from harness.report import estimates, listening
+from harness.report import estimates
 from harness.report.writers import Table
 from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
 from harness.studies.trial import load_corpus
+from replications.gtzan_cam import listening
 from replications.gtzan_cam.interpretability import interpretability_table
 from replications.gtzan_cam.nets import Net, pictures_of, restore_nets
 from replications.gtzan_cam.trials import HEADLINE, SHOWN_FILTERS, found_conditions, released

@@ -11,7 +11,7 @@ from harness import features
 from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.models import count_parameters
-from harness.studies.networks import Blueprint, expected, play, prepare
+from harness.studies.networks import ModelSpec, expected, prepare, train
 from harness.studies.study import Arm
 from harness.training.losses import cross_entropy
 from replications.gtzan_cam import networks
@@ -20,7 +20,7 @@ from replications.gtzan_cam.figures import figures
 from replications.gtzan_cam.interpretable_loss import InterpretableLoss
 from replications.gtzan_cam.tables import tables
 
-__all__ = ["build", "expected", "explain", "figures", "play", "prepare", "tables"]
+__all__ = ["build", "expected", "explain", "figures", "prepare", "tables", "train"]
 
 #: Bands and frames of a segment, by our reading and by the authors' code, for which the arms' parameters are counted.
 SHAPES = ((128, 130), (128, 128))
@@ -33,7 +33,7 @@ NETWORKS = {
 }
 
 
-def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
+def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> ModelSpec:
     """Build one arm of the study (study 002, Methodology and Results).
 
     Parameters
@@ -47,7 +47,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
 
     Returns
     -------
-    Blueprint
+    ModelSpec
         Network, front end, loss and optimiser; the last epoch's weights are kept.
 
     Raises
@@ -71,7 +71,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
             f"{arm.name} has {count_parameters(network):,} parameters, not {arm.parameters:,}; "
             "correct its entry in study.toml"
         )
-    return Blueprint(
+    return ModelSpec(
         network=network,
         front_end=front_end,
         optimizer=partial(_adam, learning_rate=arm.options.get("learning_rate", protocol["learning_rate"])),

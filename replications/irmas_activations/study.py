@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import corpora, features
+from harness import features
 from harness.corpora import Corpus
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.features.han import HanSegments
 from harness.models import count_parameters
 from harness.studies import networks
-from harness.studies.networks import Blueprint, Inputs, expected, prepare
+from harness.studies.context import Context
+from harness.studies.networks import ModelSpec, expected, prepare
 from harness.studies.records import Predictions
 from harness.studies.study import Arm
-from harness.studies.trial import Outcome, Trial
 from harness.training.losses import masked_bce, normalised_cross_entropy
 from replications.irmas_activations.explanations import explain, pieces
 from replications.irmas_activations.figures import figures
@@ -26,7 +26,7 @@ from replications.irmas_activations.networks import han
 from replications.irmas_activations.tables import tables
 from replications.irmas_activations.windows import aggregate, window_outputs
 
-__all__ = ["build", "expected", "explain", "figures", "pieces", "play", "prepare", "tables"]
+__all__ = ["build", "expected", "explain", "figures", "pieces", "prepare", "tables", "train"]
 
 LOSSES = {
     "cross_entropy": normalised_cross_entropy,
@@ -34,7 +34,7 @@ LOSSES = {
 }
 
 
-def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
+def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> ModelSpec:
     """Build Han et al.'s network (study 001, section 2).
 
     Parameters
@@ -48,7 +48,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
 
     Returns
     -------
-    Blueprint
+    ModelSpec
         Network, front end, loss and optimiser; the weights of the lowest validation loss are kept.
 
     Raises
@@ -70,7 +70,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
             f"{arm.name} has {count_parameters(network):,} parameters, not {arm.parameters:,}; "
             "correct its entry in study.toml"
         )
-    return Blueprint(
+    return ModelSpec(
         network=network,
         front_end=front_end,
         optimizer=lambda net: torch.optim.Adam(net.parameters(), lr=protocol["learning_rate"], fused=True),
@@ -79,44 +79,13 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
     )
 
 
-def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], None]) -> Iterator[tuple[Trial, Outcome]]:
-    """Train the network on segments of training clips, and test it on windows of mixtures.
-
-    Parameters
-    ----------
-    trials
-        Not finished yet.
-    on_epoch
-        Called after every epoch with its entry of the history.
-
-    Yields
-    ------
-    trial : Trial
-        One of them.
-    outcome : Outcome
-        What came of it.
-
-    Raises
-    ------
-    RepriseError
-        The loss is not finite, a file cannot be written, audio cannot be used.
-    """
-    return networks.play(trials, on_epoch, predict=predict_mixtures)
-
-
-def predict_mixtures(
-    trial: Trial, blueprint: Blueprint, inputs: Inputs, probabilities: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, Predictions]:
+def predict_mixtures(context: Context, probabilities: Callable[[np.ndarray], np.ndarray]) -> dict[str, Predictions]:
     """Predictions on mixtures of validation clips and on the test mixtures, by both of Han's aggregations.
 
     Parameters
     ----------
-    trial
-        Which.
-    blueprint
+    context
         With the trained network.
-    inputs
-        Rows are segments.
     probabilities
         Not used: the network is tested on windows that overlap, not on the segments that it was trained on.
 
@@ -126,9 +95,12 @@ def predict_mixtures(
         ``"valid"`` and ``"test"``: outputs summed over the windows and divided by the largest class's (S2);
         ``"valid_s1"`` and ``"test_s1"``: their means over the windows.
     """
-    corpus = corpora.load(trial.corpus)
-    keys, front_end = corpus.clips["key"].to_numpy(dtype=str), blueprint.front_end
-    rows = {part: np.flatnonzero(np.isin(keys, clips_of(_keys(inputs, part)))) for part in ("valid", "test")}
+    corpus, trial = context.whole, context.trial
+    keys, of_segments = (c.clips["key"].to_numpy(dtype=str) for c in (corpus, context.corpus))
+    front_end = context.front_end
+    rows = {
+        part: np.flatnonzero(np.isin(keys, clips_of(of_segments[context.rows[part]]))) for part in ("valid", "test")
+    }
     drawn = draw_mixtures(
         corpus.labels, corpus.clips["group"], rows["valid"], trial.protocol["mixtures"], seed=trial.seed
     )
@@ -137,7 +109,10 @@ def predict_mixtures(
     predictions = {}
     for part, clips in (("valid", drawn), ("test", [np.array([row]) for row in rows["test"]])):
         outputs, counts = window_outputs(
-            blueprint.network, _spectrograms(corpus, clips, front_end), trial.protocol["hop"], frames=front_end.frames
+            context.spec.network,
+            _spectrograms(corpus, clips, front_end),
+            trial.protocol["hop"],
+            frames=front_end.frames,
         )
         for how, name in (("s2", part), ("s1", f"{part}_s1")):
             scores = aggregate(outputs, counts, how).astype(np.float32)
@@ -145,8 +120,8 @@ def predict_mixtures(
     return predictions
 
 
-def _keys(inputs: Inputs, part: str) -> np.ndarray:
-    return inputs.corpus.clips["key"].to_numpy(dtype=str)[inputs.rows[part]]
+#: Trains the network on segments of training clips, and tests it on windows of mixtures.
+train = partial(networks.train, predict=predict_mixtures)
 
 
 def _spectrograms(corpus: Corpus, clips: Sequence[np.ndarray], front_end: HanSegments) -> Iterator[np.ndarray]:

@@ -15,16 +15,16 @@ from harness.models import chain, freeze, resnet50, trainable_parameters, vggish
 from harness.report import estimates
 from harness.report.standard import figures, tables
 from harness.report.writers import Table
-from harness.studies.networks import Blueprint, expected, play, prepare
+from harness.studies.networks import ModelSpec, expected, prepare, train
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
 from harness.training import masked_bce
 from replications.openmic_transfer import explanations
 
-__all__ = ["build", "expected", "explain", "figures", "play", "prepare", "tables"]
+__all__ = ["build", "expected", "explain", "figures", "prepare", "tables", "train"]
 
 
-def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
+def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> ModelSpec:
     """Build one arm of the study (paper, IV.D and IV.E).
 
     Parameters
@@ -38,7 +38,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
 
     Returns
     -------
-    Blueprint
+    ModelSpec
         Network, front end, loss, optimiser and schedule.
 
     Raises
@@ -57,7 +57,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
             f"{arm.name} has {trainable_parameters(network):,} learning parameters, not {arm.parameters:,}; "
             "correct its entry in study.toml"
         )
-    return Blueprint(
+    return ModelSpec(
         network=network,
         front_end=front_end,
         optimizer=partial(_adam, protocol=protocol),

@@ -10,7 +10,8 @@ and go on after a kill.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from harness import corpora, features
+from harness import features
 from harness.features import Store
 from harness.models import chain, count_parameters, frozen, inception_resnet_v2, weights
 from harness.parallel import cores
 from harness.storage import atomic_path, cache_home, fingerprint, lock, sha256_of, write_json
 from harness.studies import records
-from harness.studies.trial import Trial
+from harness.studies.context import Context, Opened
 from harness.studies.work import Report, in_workers
 from harness.terminal import progress
 
@@ -54,6 +55,8 @@ class Base:
         Where to compute.
     skip_bad
         Whether notes whose audio cannot be used are left out.
+    opened
+        What this process has opened.
     """
 
     protocol: Mapping[str, Any]
@@ -61,13 +64,14 @@ class Base:
     corpus: str
     device: str = "cpu"
     skip_bad: bool = False
+    opened: Opened = field(default_factory=Opened, compare=False, repr=False)
 
     def pictures(self, corpus: str, *, jobs: int | None = None) -> Store:
         """The log-mel pictures of a corpus."""
         front_end = features.front_end(**self.protocol["front_end"])
-        return features.open_store(corpora.load(corpus), front_end, jobs=jobs, skip_bad=self.skip_bad)
+        return self.opened.store(self.opened.corpus(corpus), front_end, jobs=jobs, skip_bad=self.skip_bad)
 
-    @property
+    @cached_property
     def _network_key(self) -> dict[str, Any]:
         """What the base's parameters and colours depend on."""
         start = _identify_weights(self.protocol)
@@ -76,17 +80,16 @@ class Base:
             start |= {"seed": self.protocol["base_seed"], **versions}
         return {"network": NETWORK, "weights": start, "pixels": self.protocol["pixels"], "device": self.device}
 
-    @property
+    @cached_property
     def statistics_folder(self) -> Path | None:
         """Where the statistics of random weights are kept; None for other weights, which have their own."""
-        key = self._network_key
-        if key["weights"]["kind"] != "random":
+        if self._network_key["weights"]["kind"] != "random":
             return None
         pictures = self.pictures(self.trained_on).manifest["array_sha256"]
-        key |= {"pictures": pictures, "notes": self.protocol["statistics_notes"], "batch": BATCH}
+        key = self._network_key | {"pictures": pictures, "notes": self.protocol["statistics_notes"], "batch": BATCH}
         return cache_home() / "activations" / self.trained_on / f"{NETWORK}-statistics-{fingerprint(key)}"
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Where the corpus's numbers are kept."""
         statistics = self.statistics_folder
@@ -118,22 +121,12 @@ class Numbers:
     manifest: Mapping[str, Any]
 
 
-def of_trial(trial: Trial, corpus: str | None = None) -> Base:
-    """The base of a trial, applied to its own corpus or to another.
-
-    Parameters
-    ----------
-    trial
-        Of an arm with a frozen base.
-    corpus
-        Name of the other.
-
-    Returns
-    -------
-    Base
-        Equal for all trials that share it.
-    """
-    return Base(settings_of(trial.protocol), trial.corpus, corpus or trial.corpus, trial.device, trial.skip_bad)
+def of_context(context: Context, corpus: str | None = None) -> Base:
+    """The base of a trial with a frozen one, applied to its own corpus or to another; equal for all that share it."""
+    trial = context.trial
+    return Base(
+        settings_of(trial.protocol), trial.corpus, corpus or trial.corpus, trial.device, trial.skip_bad, context.opened
+    )
 
 
 def settings_of(protocol: Mapping[str, Any]) -> dict[str, Any]:

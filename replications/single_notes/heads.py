@@ -2,27 +2,28 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from harness import corpora, features
+from harness import features
 from harness.corpora import Corpus, Split
 from harness.errors import RepriseError
 from harness.features import Store
 from harness.models import count_parameters
 from harness.models.inception_resnet import head
-from harness.models.span import in_span, materialise
 from harness.studies import networks, records
+from harness.studies.context import Context, context_of, predictions_of
 from harness.studies.study import Arm, Study
-from harness.studies.trial import Clock, Outcome, Trial, load_corpus, predictions_of
+from harness.studies.trial import Trained
 from harness.training import loop
 from harness.training.losses import cross_entropy
-from harness.training.optimizers import KerasSGD, szegedy
 from replications.single_notes import base
+from replications.single_notes.dual import in_dual, materialise
+from replications.single_notes.optimizers import KerasSGD, szegedy
 
 softmax = partial(torch.softmax, dim=-1)
 
@@ -144,25 +145,15 @@ def check_parameters(arm: Arm, count: int, classes: int) -> None:
         )
 
 
-def test_corpus(trial: Trial) -> Corpus | None:
+def test_corpus(context: Context) -> Corpus | None:
     """The corpus that a trial is tested on, where that is not the one it is trained on.
-
-    Parameters
-    ----------
-    trial
-        Which.
-
-    Returns
-    -------
-    Corpus or None
-        Read.
 
     Raises
     ------
     RepriseError
         It is the same, or its classes are others.
     """
-    name = trial.protocol["test_corpus"]
+    trial, name = context.trial, context.trial.protocol["test_corpus"]
     if not name:
         return None
     if name == trial.corpus:
@@ -170,8 +161,8 @@ def test_corpus(trial: Trial) -> Corpus | None:
             f"the condition {trial.condition.name} tests on {name}, which {trial.label} is trained on; "
             "train on another with --corpus, or choose another condition"
         )
-    other, own = corpora.load(name), load_corpus(trial)
-    if other.classes != own.classes:
+    other = context.opened.corpus(name)
+    if other.classes != context.corpus.classes:
         raise RepriseError(f"{name} has other classes than {trial.corpus}; test on a corpus of the same instruments")
     return other
 
@@ -196,38 +187,39 @@ def without_test(split: Split) -> Split:
     return dataclasses.replace(split, leakage=counts)
 
 
-def play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
+def train(context: Context, on_epoch: Callable[[dict[str, Any]], None]) -> Trained:
     """Train a classifier behind the frozen base, or go on training it.
 
     Parameters
     ----------
-    trial
-        Of an arm whose base is frozen.
+    context
+        Of a trial of an arm whose base is frozen.
     on_epoch
         Called after every epoch with its entry of the history.
 
     Returns
     -------
-    Outcome
+    Trained
         ``best.safetensors`` holds what was learnt as coefficients of the training notes, which are a tenth of the
         weights; `restore` gives the whole network.
     """
-    clock = Clock()
+    trial, corpus, other = context.trial, context.corpus, test_corpus(context)
     protocol, device = settings(trial.arm, trial.protocol), torch.device(trial.device)
-    corpus, other = load_corpus(trial), test_corpus(trial)
-    inputs = networks.open_inputs(trial, features.front_end(**protocol["front_end"]), corpus)
-    numbers = base.read(base.of_trial(trial))
+    store = context.features(features.front_end(**protocol["front_end"]))
+    rows = context.usable(store.ok)
+    used = base.of_context(context)
+    numbers = base.read(used)
     layers = build_head(trial.arm, protocol, len(corpus.classes), trial.seed)
-    spanned = in_span(layers, numbers.array, inputs.rows["train"]).to(device)
-    clock.lap("prepare")
+    dual = in_dual(layers, numbers.array, rows["train"]).to(device)
+    context.clock.lap("prepare")
 
-    optimizer, schedule = make_optimizer(spanned, protocol), make_schedule(protocol)
+    optimizer, schedule = make_optimizer(dual, protocol), make_schedule(protocol)
     examples = loop.Examples(np.arange(len(corpus.clips)), corpus.labels, corpus.mask)
     fit = loop.fit(
-        spanned,
-        spanned,
+        dual,
+        dual,
         examples,
-        inputs.rows,
+        rows,
         loss=cross_entropy,
         scores=networks.history_scores(trial),
         optimizer=optimizer,
@@ -244,41 +236,49 @@ def play(trial: Trial, on_epoch: Callable[[dict[str, Any]], None]) -> Outcome:
         bf16=trial.bf16,
         on_epoch=on_epoch,
     )
-    clock.lap("train", at_least=sum(entry["seconds"] for entry in fit.history))
+    context.clock.lap("train", at_least=sum(entry["seconds"] for entry in fit.history))
 
-    rows, split = dict(inputs.rows), inputs.split
-    predictions = {
-        part: predictions_of(
-            corpus, rows[part], loop.predict(spanned, spanned, examples, rows[part], activation=softmax)[1]
-        )
-        for part in records.PARTS
-        if part != "test" or other is None
-    }
-    if other is not None:
-        materialise(spanned, layers)
-        theirs = base.of_trial(trial, other.name)
-        rows["test"], split = np.flatnonzero(theirs.pictures(other.name).ok), without_test(split)
-        of_others = loop.Examples(base.read(theirs).array, other.labels, other.mask)
-        probabilities = loop.predict(layers, layers, of_others, rows["test"], activation=softmax)[1]
-        predictions["test"] = predictions_of(other, rows["test"], probabilities)
-    clock.lap("predict")
+    @cache
+    def learnt() -> nn.Sequential:
+        materialise(dual, layers)
+        return layers.to(device)
+
+    def predict() -> dict[str, records.Predictions]:
+        predictions = {
+            part: context.predictions(rows[part], loop.predict(dual, dual, examples, rows[part], activation=softmax)[1])
+            for part in records.PARTS
+            if part != "test" or other is None
+        }
+        if other is not None:
+            theirs = base.of_context(context, other.name)
+            usable = np.flatnonzero(theirs.pictures(other.name).ok)
+            of_others = loop.Examples(base.read(theirs).array, other.labels, other.mask)
+            probabilities = loop.predict(learnt(), learnt(), of_others, usable, activation=softmax)[1]
+            predictions["test"] = predictions_of(other, usable, probabilities)
+        return predictions
+
     learning = count_parameters(layers)
-    return Outcome(
-        split=split,
+    return Trained(
+        predict=predict,
+        model=lambda: _whole(trial.arm, protocol, used, learnt()).to(device),
         rows=rows,
-        predictions=predictions,
         weights=numbers.manifest["weights"],
         parameters={"trainable": learning, "total": learning + numbers.manifest["parameters"]},
         best_epoch=fit.best_epoch,
         epochs=len(fit.history),
-        inputs={
-            "features": dict(inputs.store.manifest),
-            "base": dict(numbers.manifest),
-            "left_out": dict(inputs.store.bad),
-        },
+        inputs={"features": dict(store.manifest), "base": dict(numbers.manifest), "left_out": dict(store.bad)},
         details={"frozen_prefix": base.CUT, "settings": dict(trial.arm.options), "device": trial.device},
-        durations=clock.seconds,
+        split=without_test(context.split) if other is not None else None,
+        files=records.LEARNT,
     )
+
+
+def _whole(arm: Arm, protocol: Mapping[str, Any], used: base.Base, layers: nn.Sequential) -> nn.Sequential:
+    """The whole network, pictures to logits, in evaluation mode; its head are these layers, trained."""
+    network, _ = base.build(protocol, layers[-1].out_features, arm.options["hidden"], protocol["dropout"])
+    base.load_statistics(network, used)
+    network.head = layers
+    return network.eval()
 
 
 def restore(record: records.Record, study: Study) -> tuple[nn.Sequential, Store]:
@@ -298,21 +298,16 @@ def restore(record: records.Record, study: Study) -> tuple[nn.Sequential, Store]
     pictures : Store
         What it takes, for every note of the corpus it was trained on.
     """
-    data, arm = record.data, study.arm(record.arm)
-    protocol, skip_bad = settings(arm, data["protocol"]), bool(data["inputs"]["left_out"])
-    corpus = corpora.load(data["corpus"])
+    context = context_of(record, study)
+    arm, protocol = context.trial.arm, settings(context.trial.arm, context.trial.protocol)
     if arm.trainable != ("head",):
-        blueprint, _ = networks.restore(record, study)
-        return blueprint.network, features.open_store(corpus, blueprint.front_end, skip_bad=skip_bad)
-    device = data["device"] if torch.cuda.is_available() else "cpu"  # whose numbers the coefficients belong to
-    used = base.Base(base.settings_of(protocol), corpus.name, corpus.name, device, skip_bad)
-    pictures = used.pictures(corpus.name)
-    rows = corpus.split(data["split"]["name"], data["split"]["seed"]).rows["train"]
-    layers = build_head(arm, protocol, len(corpus.classes), record.seed)
-    spanned = in_span(layers, base.read(used).array, rows[pictures.ok[rows]])
-    loop.load_learned(spanned, loop.read_learned(record.folder / "best.safetensors"))
-    materialise(spanned, layers)
-    network, _ = base.build(protocol, len(corpus.classes), arm.options["hidden"], protocol["dropout"])
-    base.load_statistics(network, used)
-    network.head = layers
-    return network.eval(), pictures
+        spec, _ = networks.restore(record, study)
+        return spec.network, context.features(spec.front_end)
+    device = record.data["device"] if torch.cuda.is_available() else "cpu"  # whose numbers the coefficients belong to
+    used = dataclasses.replace(base.of_context(context), device=device)
+    pictures = used.pictures(used.corpus)
+    layers = build_head(arm, protocol, len(context.corpus.classes), record.seed)
+    dual = in_dual(layers, base.read(used).array, context.usable(pictures.ok)["train"])
+    loop.load_learned(dual, loop.read_learned(record.folder / "best.safetensors"))
+    materialise(dual, layers)
+    return _whole(arm, protocol, used, layers), pictures

@@ -19,12 +19,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from harness import features
 from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.features import NotePicture, Store
-from harness.studies import networks, records
-from harness.studies.trial import Clock, Outcome, Trial, load_corpus, predictions_of
+from harness.studies import records
+from harness.studies.context import Context, predictions_of
+from harness.studies.trial import Trained
 from replications.single_notes import heads
 
 
@@ -148,24 +148,10 @@ def make_classifier(network: str, truth: np.ndarray, options: Mapping[str, Any],
     return make_pipeline(StandardScaler(), classifier)
 
 
-def open_log_mel(trial: Trial, corpus: Corpus, *, jobs: int | None = None) -> Store:
-    """Log-mel spectrograms of a corpus, by the settings of a trial's front end.
-
-    Parameters
-    ----------
-    trial
-        Which.
-    corpus
-        Its own or another.
-    jobs
-        Number of processes.
-
-    Returns
-    -------
-    Store
-        ``(n, bands, frames)``.
-    """
-    return features.open_store(corpus, front_end(trial.protocol), jobs=jobs, skip_bad=trial.skip_bad)
+def open_log_mel(context: Context, corpus: Corpus, *, jobs: int | None = None) -> Store:
+    """Log-mel spectrograms ``(n, bands, frames)`` of a trial's corpus or another, by the trial's settings."""
+    trial = context.trial
+    return context.opened.store(corpus, front_end(trial.protocol), jobs=jobs, skip_bad=trial.skip_bad)
 
 
 def front_end(protocol: Mapping[str, Any]) -> NoteLogMel:
@@ -184,54 +170,39 @@ def front_end(protocol: Mapping[str, Any]) -> NoteLogMel:
     return NoteLogMel(**{key: value for key, value in protocol["front_end"].items() if key != "name"})
 
 
-def play(trial: Trial) -> Outcome:
-    """Fit a reference on the training part.
-
-    Parameters
-    ----------
-    trial
-        Of such an arm.
-
-    Returns
-    -------
-    Outcome
-        No weights are kept: fitting takes a second.
-    """
-    clock = Clock()
-    corpus, other = load_corpus(trial), heads.test_corpus(trial)
-    inputs = networks.open_inputs(trial, front_end(trial.protocol), corpus)
+def train(context: Context) -> Trained:
+    """Fit a reference on the training part; no weights are kept, as fitting takes a second."""
+    trial, corpus, other = context.trial, context.corpus, heads.test_corpus(context)
+    store = open_log_mel(context, corpus)
+    rows = context.usable(store.ok)
     network, options = trial.arm.network, trial.arm.options
-    described = describe(network, inputs.store.array, options)
-    clock.lap("prepare")
-    truth, train = corpus.labels.argmax(axis=1), inputs.rows["train"]
-    classifier = make_classifier(network, truth[train], options, seed=trial.seed).fit(described[train], truth[train])
-    clock.lap("train")
+    described = describe(network, store.array, options)
+    context.clock.lap("prepare")
+    truth, learn = corpus.labels.argmax(axis=1), rows["train"]
+    classifier = make_classifier(network, truth[learn], options, seed=trial.seed).fit(described[learn], truth[learn])
+    context.clock.lap("train")
 
-    def predict(values: np.ndarray) -> np.ndarray:
-        probabilities = np.zeros((len(values), len(corpus.classes)))
-        probabilities[:, classifier.classes_] = classifier.predict_proba(values)
-        return probabilities.astype(np.float32)
+    def probabilities(values: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(values), len(corpus.classes)))
+        found[:, classifier.classes_] = classifier.predict_proba(values)
+        return found.astype(np.float32)
 
-    rows, split = dict(inputs.rows), inputs.split
-    predictions = {part: predictions_of(corpus, rows[part], predict(described[rows[part]])) for part in records.PARTS}
-    if other is not None:
-        store = open_log_mel(trial, other)
-        rows["test"], split = np.flatnonzero(store.ok), heads.without_test(split)
-        theirs = describe(network, store.array[rows["test"]], options)
-        predictions["test"] = predictions_of(other, rows["test"], predict(theirs))
-    clock.lap("predict")
-    return Outcome(
-        split=split,
+    def predict() -> dict[str, records.Predictions]:
+        found = {part: context.predictions(rows[part], probabilities(described[rows[part]])) for part in records.PARTS}
+        if other is not None:
+            theirs = open_log_mel(context, other)
+            usable = np.flatnonzero(theirs.ok)
+            values = describe(network, theirs.array[usable], options)
+            found["test"] = predictions_of(other, usable, probabilities(values))
+        return found
+
+    return Trained(
+        predict=predict,
+        model=lambda: classifier,
         rows=rows,
-        predictions=predictions,
-        weights={"kind": "none"},
-        parameters={"trainable": 0, "total": 0},
-        best_epoch=None,
-        epochs=0,
-        inputs={"features": dict(inputs.store.manifest), "left_out": dict(inputs.store.bad)},
+        inputs={"features": dict(store.manifest), "left_out": dict(store.bad)},
         details={"settings": dict(options)},
-        durations=clock.seconds,
-        files=(),
+        split=heads.without_test(context.split) if other is not None else None,
     )
 
 

@@ -1,49 +1,40 @@
-"""What must be code in the single-notes study: which kind of arm is prepared, estimated and played by what."""
+"""What must be code in the single-notes study: which kind of arm is prepared, estimated and trained by what."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from harness import corpora, features
+from harness import features
 from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.models import freeze, inception_resnet_v2, trainable_parameters
 from harness.models.inception_resnet import head
 from harness.studies import cost, networks
-from harness.studies.networks import Blueprint
+from harness.studies.context import Context, context_of
+from harness.studies.networks import ModelSpec
 from harness.studies.records import Record
 from harness.studies.study import Arm, Study
-from harness.studies.trial import Expected, Outcome, Trial, draw_split, load_corpus
+from harness.studies.trial import Expected, Trained, Trial
 from harness.training.losses import cross_entropy
 from replications.single_notes import base, heads, references
+from replications.single_notes.clips import clips
 from replications.single_notes.explanations import explain
 from replications.single_notes.figures import figures, tables
 
-__all__ = ["build", "expected", "explain", "figures", "play", "prepare", "restore", "tables"]
+__all__ = ["build", "clips", "expected", "explain", "figures", "prepare", "restore", "tables", "train"]
 
 
 def kind_of(trial: Trial) -> str:
-    """How an arm is trained.
-
-    Parameters
-    ----------
-    trial
-        One of its trials.
-
-    Returns
-    -------
-    str
-        ``"reference"``, ``"head"`` (the base is frozen) or ``"unfrozen"``.
-    """
+    """How its arm is trained: ``"reference"``, ``"head"`` (the base is frozen) or ``"unfrozen"``."""
     if trial.arm.network in references.SECONDS:
         return "reference"
     return "head" if trial.arm.trainable == ("head",) else "unfrozen"
 
 
-def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
+def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> ModelSpec:
     """Build an arm's whole network, for those whose base learns, too.
 
     Parameters
@@ -57,7 +48,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
 
     Returns
     -------
-    Blueprint
+    ModelSpec
         Network, front end, loss, optimiser and schedule.
 
     Raises
@@ -74,7 +65,7 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
         network.head = head(classes, settings["hidden"], settings["dropout"])
     freeze(network, arm.trainable)
     heads.check_parameters(arm, trainable_parameters(network), classes)
-    return Blueprint(
+    return ModelSpec(
         network=network,
         front_end=features.front_end(**settings["front_end"]),
         optimizer=partial(heads.make_optimizer, protocol=settings),
@@ -86,34 +77,38 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> Blueprint:
     )
 
 
-def _for_networks(trial: Trial) -> Trial:
-    """A trial of an unfrozen arm as `harness.studies.networks` takes it."""
-    own = {"batch_size": trial.arm.options["batch_size"], "patience": None, "head_seed": trial.seed}
-    return dataclasses.replace(trial, protocol={**trial.protocol, **own})
+def _for_networks(contexts: Sequence[Context]) -> list[Context]:
+    """Contexts of the trials of unfrozen arms as `harness.studies.networks` takes them."""
+    return [
+        c.changed(batch_size=c.trial.arm.options["batch_size"], patience=None, head_seed=c.trial.seed)
+        for c in contexts
+        if kind_of(c.trial) == "unfrozen"
+    ]
 
 
-def expected(trials: Sequence[Trial]) -> Expected:
+def expected(contexts: Sequence[Context]) -> Expected:
     """How long trials take on one thread, and the base's pass over the notes.
 
     Parameters
     ----------
-    trials
-        Of this study, not finished yet.
+    contexts
+        Of trials of this study that are not finished yet.
 
     Returns
     -------
     Expected
-        Set-ups are trained in the span of their training notes, which is what is counted.
+        Set-ups are trained in the dual form, which is what is counted.
     """
-    rate = cost.measure_rate(torch.device(trials[0].device))
+    rate = cost.measure_rate(torch.device(contexts[0].trial.device))
     seconds: dict[str, float] = {}
-    for t in trials:
+    for context in contexts:
+        t = context.trial
         if t.label in seconds or kind_of(t) == "unfrozen":
             continue
         if kind_of(t) == "reference":
             seconds[t.label] = references.SECONDS[t.arm.network]
             continue
-        sizes = {part: len(rows) for part, rows in draw_split(t, load_corpus(t)).rows.items()}
+        sizes = {part: len(rows) for part, rows in context.split.rows.items()}
         first, *hidden = t.arm.options["hidden"]
         dense = sum(a * b for a, b in zip([first, *hidden], [*hidden, 7], strict=True))
         seconds[t.label] = cost.training_seconds(
@@ -127,9 +122,9 @@ def expected(trials: Sequence[Trial]) -> Expected:
             rate=rate,
         )
     shared: dict[str, float] = {}
-    for used in {str(b): b for b in _bases(trials)}.values():
+    for used in {str(b): b for b in _bases(contexts)}.values():
         if not used.finished():
-            notes = len(corpora.load(used.corpus).clips)
+            notes = len(used.opened.corpus(used.corpus).clips)
             notes += used.protocol["statistics_notes"] if used.statistics_folder else 0
             with torch.device("meta"):
                 network = inception_resnet_v2(7)
@@ -138,31 +133,31 @@ def expected(trials: Sequence[Trial]) -> Expected:
             )
             name = f"the base over {used.corpus}, once"
             shared[name] = shared.get(name, 0.0) + notes * flops[0] / rate.flops
-    if unfrozen := [_for_networks(t) for t in trials if kind_of(t) == "unfrozen"]:
+    if unfrozen := _for_networks(contexts):
         theirs = networks.expected(unfrozen)
         seconds |= theirs.trials
         shared |= theirs.shared
     return Expected(seconds, shared)
 
 
-def _bases(trials: Sequence[Trial]) -> list[base.Base]:
+def _bases(contexts: Sequence[Context]) -> list[base.Base]:
     """What trials need of the frozen base: on their own corpus, and on the one they are tested on."""
     found = []
-    for t in trials:
-        if kind_of(t) == "head":
-            found.append(base.of_trial(t))
-            if t.protocol["test_corpus"]:
-                found.append(base.of_trial(t, t.protocol["test_corpus"]))
+    for context in contexts:
+        if kind_of(context.trial) == "head":
+            found.append(base.of_context(context))
+            if other := context.trial.protocol["test_corpus"]:
+                found.append(base.of_context(context, other))
     return found
 
 
-def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
+def prepare(contexts: Sequence[Context], *, jobs: int) -> None:
     """Compute what trials share: spectrograms, and what the frozen base gives for every note.
 
     Parameters
     ----------
-    trials
-        Of this study, not finished yet.
+    contexts
+        Of trials of this study that are not finished yet.
     jobs
         Number of processes.
 
@@ -171,52 +166,50 @@ def prepare(trials: Sequence[Trial], *, jobs: int) -> None:
     RepriseError
         A corpus or weights are not here, audio cannot be used, or a trial would be tested on what it is trained on.
     """
-    for t in {t.label: t for t in trials}.values():
-        other = heads.test_corpus(t)
-        if kind_of(t) == "reference":
-            for corpus in (load_corpus(t), other):
+    for context in {c.trial.label: c for c in contexts}.values():
+        other = heads.test_corpus(context)
+        if kind_of(context.trial) == "reference":
+            for corpus in (context.corpus, other):
                 if corpus is not None:
-                    references.open_log_mel(t, corpus, jobs=jobs)
-    base.prepare(_bases(trials), jobs=jobs)
-    if unfrozen := [_for_networks(t) for t in trials if kind_of(t) == "unfrozen"]:
+                    references.open_log_mel(context, corpus, jobs=jobs)
+    base.prepare(_bases(contexts), jobs=jobs)
+    if unfrozen := _for_networks(contexts):
         networks.prepare(unfrozen, jobs=jobs)
 
 
-def play(trials: Sequence[Trial], on_epoch: Callable[[Trial, dict[str, Any]], None]) -> Iterator[tuple[Trial, Outcome]]:
+def train(contexts: Sequence[Context], on_epoch: networks.OnEpoch) -> Iterator[Trained]:
     """Train arms, or go on training them, one after another.
 
     Parameters
     ----------
-    trials
-        Not finished yet.
+    contexts
+        Of trials that are not finished yet.
     on_epoch
-        Called after every epoch with its entry of the history.
+        Called after every epoch with the trial and the entry of its history.
 
     Yields
     ------
-    trial : Trial
-        One of them.
-    outcome : Outcome
-        What came of it.
+    Trained
+        Of each trial, in their order.
 
     Raises
     ------
     RepriseError
         The loss is not finite, a file cannot be written, inputs are absent.
     """
-    for trial in trials:
-        kind, say = kind_of(trial), partial(on_epoch, trial)
+    for context in contexts:
+        trial, kind = context.trial, kind_of(context.trial)
         if kind == "reference":
-            yield trial, references.play(trial)
+            yield references.train(context)
         elif kind == "head":
-            yield trial, heads.play(trial, say)
+            yield heads.train(context, partial(on_epoch, trial))
         else:
-            for _, outcome in networks.play([_for_networks(trial)], lambda _, entry, say=say: say(entry)):
-                details = {**outcome.details, "settings": dict(trial.arm.options), "device": trial.device}
-                yield trial, dataclasses.replace(outcome, details=details)
+            for trained in networks.train(_for_networks([context]), on_epoch):
+                details = {**trained.details, "settings": dict(trial.arm.options), "device": trial.device}
+                yield dataclasses.replace(trained, details=details)
 
 
-def restore(record: Record, study: Study) -> tuple[Blueprint, Trial]:
+def restore(record: Record, study: Study) -> tuple[ModelSpec, Trial]:
     """Rebuild a finished trial's whole network, on the CPU, in evaluation mode.
 
     Parameters
@@ -228,7 +221,7 @@ def restore(record: Record, study: Study) -> tuple[Blueprint, Trial]:
 
     Returns
     -------
-    blueprint : Blueprint
+    spec : ModelSpec
         With the trained network.
     trial : Trial
         The trial.
@@ -238,12 +231,11 @@ def restore(record: Record, study: Study) -> tuple[Blueprint, Trial]:
     RepriseError
         The arm is a reference and no network.
     """
-    trial = networks.trial_of(record, study)
-    kind = kind_of(trial)
+    context = context_of(record, study)
+    kind = kind_of(context.trial)
     if kind == "reference":
-        raise RepriseError(f"{trial.arm.name} is no network, so it has no filter maps; choose another arm")
+        raise RepriseError(f"{record.arm} is no network, so it has no filter maps; choose another arm")
     if kind == "unfrozen":
         return networks.restore(record, study)
     network, _ = heads.restore(record, study)
-    blueprint = build(trial.arm, load_corpus(trial), trial.protocol)
-    return dataclasses.replace(blueprint, network=network), trial
+    return dataclasses.replace(context.outline, network=network), context.trial

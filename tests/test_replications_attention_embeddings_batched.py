@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness.errors import RepriseError
-from harness.models import batched
+from replications.attention_embeddings import batched
 
 
 def network(seeds: tuple[int, ...] = (0, 1, 2)) -> nn.Sequential:

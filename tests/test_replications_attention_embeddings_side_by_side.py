@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from harness.errors import RepriseError
 from harness.metrics import multilabel
-from harness.models import batched as layers
 from harness.parallel import worker_context
-from harness.training import batched
 from harness.training.loop import read_learned
+from replications.attention_embeddings import batched as layers
+from replications.attention_embeddings import side_by_side
 from replications.attention_embeddings.attention import attention
 
 CLIPS, FRAMES, SIZE, CLASSES = 150, 4, 16, 3
@@ -27,7 +27,7 @@ def _one_thread(monkeypatch):
     """Weights are the same to the last bit on one thread alone, as trials run; every epoch leaves a checkpoint."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(batched, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(side_by_side, "CHECKPOINT_SECONDS", 0.0)
     yield
     torch.set_num_threads(threads)
 
@@ -45,7 +45,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def train(folder: Path, seeds=(1,), *, epochs=6, examples=None, rows=ROWS, on_epoch=lambda index, entry: None):
     network = attention(seeds, frame_size=SIZE, hidden=SIZE, classes=CLASSES)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2, weight_decay=1e-5, fused=True)
-    fits = batched.fit(
+    fits = side_by_side.fit(
         network,
         *(examples or data()),
         rows,
@@ -82,7 +82,7 @@ def test_it_learns_and_keeps_the_first_epoch_of_the_best_score(tmp_path):
     scores = [entry["f1_macro2_masked"] for entry in fit.history]
     assert fit.best_epoch == 1 + int(np.argmax(scores))
     assert max(scores) > 0.75
-    probabilities = batched.predict(network, inputs, ROWS["valid"])
+    probabilities = side_by_side.predict(network, inputs, ROWS["valid"])
     assert probabilities.shape == (1, 50, CLASSES)
     assert probabilities.dtype == np.float32
     expected = multilabel.evaluate(labels[ROWS["valid"]], probabilities[0], mask[ROWS["valid"]])["f1_macro2_masked"]
@@ -112,7 +112,7 @@ def test_losses_are_means_over_what_was_observed(tmp_path):
     for part in ("train", "valid"):
         rows = ROWS[part]
         seen = mask[rows]
-        p = torch.from_numpy(batched.predict(network, inputs, rows)[0])
+        p = torch.from_numpy(side_by_side.predict(network, inputs, rows)[0])
         losses[part] = F.binary_cross_entropy(p[seen], torch.from_numpy(labels[rows].astype(np.float32))[seen]).item()
     assert fit.history[0]["valid_loss"] == pytest.approx(losses["valid"], abs=1e-6)
     assert fit.history[0]["train_loss"] == pytest.approx(
@@ -128,7 +128,7 @@ def test_masked_bce_as_pytorch_has_it_and_no_gradient_where_nothing_was_observed
     labels = (torch.rand(seeds, 8, 5, generator=generator) < 0.5).float()
     mask = (torch.rand(seeds, 8, 5, generator=generator) < 0.5).float()
     ours, theirs = p.clone().requires_grad_(), p.clone().requires_grad_()
-    total, count = batched.masked_bce(ours, labels, mask)
+    total, count = side_by_side.masked_bce(ours, labels, mask)
     expected = torch.stack(
         [F.binary_cross_entropy(theirs[s], labels[s], weight=mask[s], reduction="sum") for s in range(seeds)]
     )
@@ -178,7 +178,7 @@ def test_every_clip_is_seen_once_per_epoch_the_last_batch_too(tmp_path):
             seen.extend(torch.round(arguments[0][0, :, 0, 0] * CLIPS).int().tolist())
 
     network.register_forward_pre_hook(look)
-    batched.fit(
+    side_by_side.fit(
         network,
         inputs,
         labels,
@@ -204,10 +204,12 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
 def test_a_seed_among_others_does_as_alone(tmp_path):
     together, fits = train(tmp_path / "together", (1, 2, 3), epochs=4)
     inputs = data()[0]
-    probabilities = batched.predict(together, inputs, np.arange(CLIPS))
+    probabilities = side_by_side.predict(together, inputs, np.arange(CLIPS))
     for index, seed in enumerate((1, 2, 3)):
         alone, (fit,) = train(tmp_path / "alone", (seed,), epochs=4)
-        np.testing.assert_allclose(batched.predict(alone, inputs, np.arange(CLIPS))[0], probabilities[index], atol=1e-5)
+        np.testing.assert_allclose(
+            side_by_side.predict(alone, inputs, np.arange(CLIPS))[0], probabilities[index], atol=1e-5
+        )
         for ours, theirs in zip(fits[index].history, fit.history, strict=True):
             for key in ("train_loss", "valid_loss", "f1_macro2_masked"):
                 assert ours[key] == pytest.approx(theirs[key], abs=1e-5)
@@ -225,7 +227,7 @@ def test_seeds_batched_as_on_a_gpu_do_as_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("replications.attention_embeddings.attention.product", product)
     together, _ = train(tmp_path / "together", (1, 2), epochs=4)
     inputs = data()[0]
-    ours, theirs = (batched.predict(network, inputs, ROWS["valid"]) for network in (together, alone))
+    ours, theirs = (side_by_side.predict(network, inputs, ROWS["valid"]) for network in (together, alone))
     np.testing.assert_allclose(ours[1], theirs[0], atol=1e-5)
 
 
@@ -248,7 +250,7 @@ def test_what_came_after_the_last_checkpoint_is_done_again(tmp_path, monkeypatch
     whole, _ = train(tmp_path / "whole")
 
     def slow_down(index, entry):
-        monkeypatch.setattr(batched, "CHECKPOINT_SECONDS", 1e9)
+        monkeypatch.setattr(side_by_side, "CHECKPOINT_SECONDS", 1e9)
         stop_after(4)(index, entry)
 
     with pytest.raises(StopError):
@@ -271,9 +273,9 @@ def test_seeds_killed_while_writing_go_on_together(tmp_path, moment):
         with pytest.raises(StopError):
             train(broken, (2,), on_epoch=stop_after(1))
     else:
-        (broken / "2" / batched.PREVIOUS).replace(broken / "2" / batched.CHECKPOINT)
+        (broken / "2" / side_by_side.PREVIOUS).replace(broken / "2" / side_by_side.CHECKPOINT)
         if moment == "one folder between":  # renamed, and the new one not yet written
-            (broken / "2" / batched.CHECKPOINT).replace(broken / "2" / batched.PREVIOUS)
+            (broken / "2" / side_by_side.CHECKPOINT).replace(broken / "2" / side_by_side.PREVIOUS)
     seen = []
     again, _ = train(broken, (1, 2), on_epoch=lambda index, entry: seen.append(entry["epoch"]))
     assert min(seen) == (1 if moment == "no epoch in common" else 3)
@@ -283,7 +285,7 @@ def test_seeds_killed_while_writing_go_on_together(tmp_path, moment):
 def train_in_a_process(folder: Path) -> None:
     """Forty epochs with a checkpoint after each; the end is left in a file."""
     torch.set_num_threads(1)
-    batched.CHECKPOINT_SECONDS = 0.0
+    side_by_side.CHECKPOINT_SECONDS = 0.0
     network, _ = train(folder, (1, 2), epochs=40)
     torch.save(network.state_dict(), folder / "end.pt")
 
@@ -329,7 +331,7 @@ def test_the_seed_whose_loss_is_not_finite_is_named(tmp_path):
     with torch.no_grad():
         network.heads.bias[1] = float("nan")
     with pytest.raises(RepriseError, match="arm seed 2: the loss is nan in epoch 1"):
-        batched.fit(
+        side_by_side.fit(
             network,
             *data(),
             ROWS,
@@ -369,15 +371,17 @@ def test_inputs_may_be_mapped_from_a_file_or_lie_in_a_tensor(tmp_path):
         network, _ = train(tmp_path / name, epochs=1, examples=(array, labels, mask))
         assert same(first, network)
         np.testing.assert_array_equal(
-            batched.predict(network, array, ROWS["valid"]), batched.predict(first, inputs, ROWS["valid"])
+            side_by_side.predict(network, array, ROWS["valid"]), side_by_side.predict(first, inputs, ROWS["valid"])
         )
 
 
 def test_predictions_keep_the_order_of_the_rows():
     network, inputs = attention([1, 2], frame_size=SIZE, hidden=SIZE, classes=CLASSES), data()[0]
     rows = np.array([7, 3, 120, 3])
-    probabilities = batched.predict(network, inputs, rows, batch_size=3)
+    probabilities = side_by_side.predict(network, inputs, rows, batch_size=3)
     assert probabilities.shape == (2, 4, CLASSES)
-    np.testing.assert_allclose(probabilities, batched.predict(network, inputs, np.arange(CLIPS))[:, rows], atol=1e-6)
+    np.testing.assert_allclose(
+        probabilities, side_by_side.predict(network, inputs, np.arange(CLIPS))[:, rows], atol=1e-6
+    )
     assert not network.training
-    assert batched.predict(network, inputs, rows[:0]).shape == (2, 0, CLASSES)
+    assert side_by_side.predict(network, inputs, rows[:0]).shape == (2, 0, CLASSES)

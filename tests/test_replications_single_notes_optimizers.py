@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from harness.training.optimizers import KerasSGD, szegedy
+from replications.single_notes.optimizers import KerasSGD, szegedy
 
 
 def trajectory(steps: int, **options) -> list[float]:

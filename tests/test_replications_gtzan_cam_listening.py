@@ -14,8 +14,8 @@ from browser import open_browser
 from PIL import Image
 
 from harness.errors import RepriseError
-from harness.report import listening
-from harness.report.listening import Piece, Row, Tile
+from replications.gtzan_cam import listening
+from replications.gtzan_cam.listening import Piece, Row, Tile
 
 RATE, SECONDS = 22_050, 3.0
 TIMES = np.arange(int(RATE * SECONDS)) / RATE

@@ -1,4 +1,4 @@
-"""The fit loop of small networks that train side by side, one per seed (`harness.models.batched`).
+"""The fit loop of small networks that train side by side, one per seed (`replications.attention_embeddings.batched`).
 
 An epoch takes a fraction of a second, so a checkpoint is written every few seconds instead of after every epoch; what
 a kill undoes is done again, the same to the last bit, since all that is random in an epoch depends on the seed and the
@@ -22,9 +22,9 @@ from torch import nn
 
 from harness.errors import RepriseError
 from harness.metrics import multilabel
-from harness.models.batched import load_state, reseed, state_of
 from harness.storage import atomic_path, write_text
 from harness.training.loop import Fit, read_checkpoint, write_checkpoint
+from replications.attention_embeddings.batched import load_state, reseed, state_of
 
 #: A checkpoint is written when the last one is this old, and at the end.
 CHECKPOINT_SECONDS = 5.0
@@ -157,7 +157,7 @@ def fit(
         file cannot be written.
     """
     device = next(network.parameters()).device
-    inputs, targets = _resident(inputs, device), _targets(labels, mask, device)
+    inputs, targets = _on_device(inputs, device), _targets(labels, mask, device)
     learn = rows["train"][mask[rows["train"]].any(axis=1)]
     valid = torch.as_tensor(rows["valid"], device=device)
     truth, observed = labels[rows["valid"]].astype(bool), mask[rows["valid"]].astype(bool)
@@ -272,7 +272,7 @@ def _as_tensor(inputs: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(inputs, dtype=np.float32))
 
 
-def _resident(inputs: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
+def _on_device(inputs: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     return (inputs if isinstance(inputs, torch.Tensor) else _as_tensor(inputs)).to(device, torch.float32)
 
 

@@ -1,4 +1,4 @@
-"""A dense layer behind a frozen part, trained in the span of its training inputs: the same weights for far less work.
+"""A dense layer behind a frozen part, trained in its dual form: the same weights for far less work.
 
 Let X be the layer's inputs over the training part, one row of length d per clip, N rows, and W (d x units) its weight.
 A batch B gives W the gradient ``X[B].T @ dZ``, dZ being the gradient of the layer's outputs. That is ``X.T @ G``, with
@@ -10,8 +10,8 @@ So A is trained instead of W, with G as its gradient, and the layer's outputs ar
 all but A is computed once. At 829 notes and 13,824 features that is a sixteenth of the arithmetic and of the memory
 passed through per step. The trajectories are equal but for rounding: behind random convolutions on real notes, the
 outputs were 1e-6 apart after three epochs, as far as either was from the layer itself in float64, and less than 1e-4
-after the fifty of study 004. Optimisers that scale each entry by its own history (RMSProp, Adam) or shrink weights
-leave the span.
+after the fifty of the study. Optimisers that scale each entry by its own history (RMSProp, Adam) or shrink weights
+leave the span of the inputs, and have no dual.
 """
 
 from collections import OrderedDict
@@ -40,7 +40,7 @@ class _Products(torch.autograd.Function):
         return None, scattered.index_add_(0, columns, gradient), None
 
 
-class Span(nn.Module):
+class Dual(nn.Module):
     """A linear layer for a fixed set of inputs, trained by coefficients of its training inputs.
 
     Its parameters are ``coefficients`` (N, units) and ``bias``, which is the layer's own. What is computed once stays
@@ -119,8 +119,8 @@ class Span(nn.Module):
         return weight.to(linear.weight)
 
 
-def in_span(head: nn.Sequential, inputs: np.ndarray, train: np.ndarray) -> nn.Sequential:
-    """Put a head's first layer into the span of its training inputs; all later layers stay the head's own.
+def in_dual(head: nn.Sequential, inputs: np.ndarray, train: np.ndarray) -> nn.Sequential:
+    """Put a head's first layer into its dual form; all later layers stay the head's own.
 
     It is trained on row numbers instead of inputs (``np.arange(n)`` as the loop's `Examples.inputs`). Afterwards
     `materialise` gives the head what was learnt. It is built on the CPU and moved like any module.
@@ -147,18 +147,18 @@ def in_span(head: nn.Sequential, inputs: np.ndarray, train: np.ndarray) -> nn.Se
     (name, first), *rest = head.named_children()
     if not isinstance(first, nn.Linear):
         raise ValueError(f"only a linear layer can be trained in the span of its inputs, not {type(first).__name__}")
-    return nn.Sequential(OrderedDict([(name, Span(first, inputs, train)), *rest]))
+    return nn.Sequential(OrderedDict([(name, Dual(first, inputs, train)), *rest]))
 
 
 @torch.no_grad()
-def materialise(spanned: nn.Sequential, head: nn.Sequential) -> None:
-    """Give a head the weight that its copy in the span has learnt; do it once, when training is over.
+def materialise(dual: nn.Sequential, head: nn.Sequential) -> None:
+    """Give a head the weight that its dual form has learnt; do it once, when training is over.
 
     Parameters
     ----------
-    spanned
-        What `in_span` made of it, trained.
+    dual
+        What `in_dual` made of it, trained.
     head
         The head; the weight of its first layer is set, all others it shares already.
     """
-    head[0].weight.copy_(spanned[0].materialise())
+    head[0].weight.copy_(dual[0].materialise())

@@ -178,6 +178,7 @@ def write_page(
         shown.append({"piece": piece, "image": image, "sound": _sound(piece.waveform, piece), "rows": rows})
     page = render_page(
         "listening.html.j2",
+        package="replications.gtzan_cam",
         title=title,
         caption=caption,
         pieces=shown,

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness.models.inception_resnet import head
-from harness.models.span import Span, in_span, materialise
 from harness.training import loop
 from harness.training.losses import cross_entropy
-from harness.training.optimizers import KerasSGD, szegedy
+from replications.single_notes.dual import Dual, in_dual, materialise
+from replications.single_notes.optimizers import KerasSGD, szegedy
 
 CLASSES = 7
 
@@ -55,11 +55,11 @@ def both_ways(layers: nn.Sequential, make, *, features, labels, rows, **options)
     """The head trained itself, and its copy trained in the span and written back."""
     direct = copy.deepcopy(layers)
     train(direct, torch.from_numpy(features), labels, rows, make, **options)
-    spanned = in_span(layers, features, rows)
-    train(spanned, torch.arange(len(features)), labels, rows, make, **options)
+    dual = in_dual(layers, features, rows)
+    train(dual, torch.arange(len(features)), labels, rows, make, **options)
     with torch.no_grad():
-        outputs = spanned(torch.arange(len(features)))
-        materialise(spanned, layers)
+        outputs = dual(torch.arange(len(features)))
+        materialise(dual, layers)
         torch.testing.assert_close(layers(torch.from_numpy(features)), outputs, rtol=1e-4, atol=1e-4)
     return direct, layers
 
@@ -80,16 +80,16 @@ def test_trajectories_are_the_same(hidden, nesterov, dropout):
     def make(parameters):
         return KerasSGD(parameters, 0.045, decay=0.1, momentum=0.9, nesterov=nesterov)
 
-    direct, spanned = both_ways(layers, make, features=features, labels=labels, rows=rows)
+    direct, dual = both_ways(layers, make, features=features, labels=labels, rows=rows)
     for name, weight in direct.state_dict().items():
         assert distance(weight, start[name]) > 1e-3  # it did learn
-        assert distance(spanned.state_dict()[name] - start[name], weight - start[name]) < 1e-4, name
+        assert distance(dual.state_dict()[name] - start[name], weight - start[name]) < 1e-4, name
 
 
 def test_trajectories_are_the_same_at_full_size():
     features, labels = clips(60, 13_824)
     torch.manual_seed(0)
-    direct, spanned = both_ways(
+    direct, dual = both_ways(
         head(CLASSES, (512,)),
         lambda parameters: KerasSGD(parameters, 0.045, decay=0.9, momentum=0.9, nesterov=True),
         features=features,
@@ -100,8 +100,8 @@ def test_trajectories_are_the_same_at_full_size():
     )
     inputs = torch.from_numpy(features)
     with torch.no_grad():
-        assert distance(spanned(inputs), direct(inputs)) < 1e-4
-    assert distance(spanned[0].weight, direct[0].weight) < 1e-4
+        assert distance(dual(inputs), direct(inputs)) < 1e-4
+    assert distance(dual[0].weight, direct[0].weight) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_trajectories_are_the_same_at_full_size():
 )
 def test_optimisers_that_leave_the_span_come_out_elsewhere(make):
     features, labels = clips()
-    direct, spanned = both_ways(small_head((32,), 600), make, features=features, labels=labels, rows=np.arange(100))
-    assert distance(spanned[0].weight, direct[0].weight) > 1e-2
+    direct, dual = both_ways(small_head((32,), 600), make, features=features, labels=labels, rows=np.arange(100))
+    assert distance(dual[0].weight, direct[0].weight) > 1e-2
 
 
 def test_the_gradient_is_that_of_the_outputs():
     features, _ = clips(12, 40)
-    layer = Span(nn.Linear(40, 3), features, np.array([7, 2, 9, 4]))
+    layer = Dual(nn.Linear(40, 3), features, np.array([7, 2, 9, 4]))
     upstream = torch.randn(3, 3)
     (layer(torch.tensor([9.0, 7.0, 9.0])) * upstream).sum().backward()  # row numbers as the loop gives them
     expected = torch.stack([upstream[1], torch.zeros(3), upstream[0] + upstream[2], torch.zeros(3)])
@@ -130,7 +130,7 @@ def test_the_gradient_is_that_of_the_outputs():
 def test_before_training_it_is_the_linear_layer():
     features, _ = clips(50, 200)
     linear = nn.Linear(200, 8)
-    layer = Span(linear, features, np.arange(30))
+    layer = Dual(linear, features, np.arange(30))
     with torch.no_grad():
         torch.testing.assert_close(layer(torch.arange(50)), linear(torch.from_numpy(features)))
         with torch.autocast("cpu", torch.bfloat16):
@@ -140,8 +140,8 @@ def test_before_training_it_is_the_linear_layer():
 
 def test_checkpoints_hold_what_is_learnt_alone():
     features, _ = clips(50, 200)
-    spanned = in_span(small_head((8,), 200), features, np.arange(30))
-    shapes = {name: tuple(tensor.shape) for name, tensor in loop.learned_state(spanned).items()}
+    dual = in_dual(small_head((8,), 200), features, np.arange(30))
+    shapes = {name: tuple(tensor.shape) for name, tensor in loop.learned_state(dual).items()}
     assert shapes == {"0.coefficients": (30, 8), "0.bias": (8,), "3.weight": (7, 8), "3.bias": (7,)}
 
 
@@ -152,7 +152,7 @@ def test_through_the_loop_resumed_and_beside_the_head_itself(tmp_path):
 
     def play(way: str, folder: str, epochs: int) -> tuple[nn.Sequential, nn.Sequential, loop.Fit]:
         layers = small_head((32, 16), 600, dropout=0.3)
-        network = in_span(layers, features, rows["train"]) if way == "span" else layers
+        network = in_dual(layers, features, rows["train"]) if way == "span" else layers
         fit = loop.fit(
             network,
             network,
@@ -192,13 +192,13 @@ def test_through_the_loop_resumed_and_beside_the_head_itself(tmp_path):
 
 def test_other_clips_are_no_training_clips():
     features, _ = clips(50, 200)
-    spanned = in_span(small_head((8,), 200), features, np.arange(30))
+    dual = in_dual(small_head((8,), 200), features, np.arange(30))
     with pytest.raises(ValueError, match="learns from these alone"):
-        spanned(torch.tensor([29, 30]))
+        dual(torch.tensor([29, 30]))
     with torch.no_grad():
-        assert spanned(torch.tensor([29, 30])).shape == (2, 7)
+        assert dual(torch.tensor([29, 30])).shape == (2, 7)
 
 
 def test_only_a_linear_layer_can_come_first():
     with pytest.raises(ValueError, match="only a linear layer can be trained in the span of its inputs, not Dropout"):
-        in_span(nn.Sequential(nn.Dropout(0.5), nn.Linear(200, 7)), clips(50, 200)[0], np.arange(30))
+        in_dual(nn.Sequential(nn.Dropout(0.5), nn.Linear(200, 7)), clips(50, 200)[0], np.arange(30))
