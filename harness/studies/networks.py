@@ -20,7 +20,7 @@ from harness.features import FrontEnd
 from harness.models import chain, count_parameters, frozen, split_frozen, trainable_parameters
 from harness.storage import cache_home, fingerprint
 from harness.studies import cost, records
-from harness.studies.context import Context, context_of
+from harness.studies.context import Context, Opened, context_of
 from harness.studies.study import Study
 from harness.studies.trial import Expected, Trained, Trial
 from harness.studies.work import in_workers
@@ -413,9 +413,9 @@ def restore(record: records.Record, study: Study) -> tuple[ModelSpec, Trial]:
     return context.spec, context.trial
 
 
-def restored(record: records.Record, study: Study) -> Context:
+def restored(record: records.Record, study: Study, opened: Opened | None = None) -> Context:
     """The context of a finished trial, with its best weights in the network of its ``spec``; see `restore`."""
-    context = context_of(record, study)
+    context = context_of(record, study, opened)
     loop.load_learned(context.spec.network, loop.read_learned(record.folder / "best.safetensors"))
     context.spec.network.eval()
     return context

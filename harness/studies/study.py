@@ -138,6 +138,8 @@ class Study:
         How many seeds a run takes unless told otherwise, by profile; one where nothing is said.
     corpora
         Those it can be played on, pocket corpora without their size; empty for all.
+    measured
+        What the study's own ``measure`` reads: which networks are asked, for instance.
     """
 
     name: str
@@ -158,6 +160,7 @@ class Study:
     claims: tuple[Mapping[str, Any], ...] = ()
     seeds: Mapping[str, int] = field(default_factory=dict)
     corpora: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -316,6 +319,7 @@ def load(name: str) -> Study:
             claims=tuple(data.get("claim", ())),
             seeds=data.get("seeds", {}),
             corpora=tuple(data.get("corpora", ())),
+            measured=data.get("measured", {}),
         )
     except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RepriseError(f"{path} cannot be understood: {type(error).__name__} {error}; mend it there") from error
