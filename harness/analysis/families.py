@@ -282,7 +282,7 @@ class Family:
         smallest = np.ones(count)
         by_degrees: dict[float, np.ndarray] = {}
         for m in tested:
-            degrees = float(round(m.degrees, 1))
+            degrees = float(f"{m.degrees:.2g}")
             t = np.abs(m.draws) / m.error
             by_degrees[degrees] = np.maximum(by_degrees.get(degrees, 0.0), t)
         for degrees, t in by_degrees.items():

@@ -12,7 +12,7 @@ Of a score, or a difference of scores, that is the mean over `S` seeds, the erro
 Few positives make a score wrong in the mean, too: a macro F1 too low, an average precision too high. The bootstrap
 tells that bias, and it is taken off the centre of the interval, for average precision one and a half times
 (`Metric.bias_factor`), since its bias falls more slowly than the number of clips grows, so that the bootstrap sees two
-thirds of it. Half of the bias is added to the standard error, for it is itself an estimate.
+thirds of it. Three quarters of the bias are added to the standard error, for it is itself an estimate.
 
 The interval is Student's t about that centre, for a score in [0, 1] on the scale of log odds, for a loss on that of
 logarithms, so that it keeps within bounds and is as long on either side as it should be. Its standard error is never
@@ -41,7 +41,7 @@ from harness.analysis.resampling import Resampled
 #: its own score has none; and units below which nothing has.
 LEAST_POSITIVES, LEAST_OF_CLASS, LEAST_UNITS = 2.0, 5, 10
 #: Share of the bias that is added to the standard error.
-BIAS_ERROR = 0.5
+BIAS_ERROR = 0.75
 #: A variance that is smaller than this share of the largest is taken for none: such arms give the same every time.
 NO_VARIANCE = 1e-9
 

@@ -57,7 +57,7 @@ class Scores:
     positives : np.ndarray [shape=(trials, k)]
         Observed positives that a cell's score rests on; of a task with one class per clip its clips.
     counts : np.ndarray [shape=(trials, k)]
-        The same in units: what an error is measured against.
+        What an error is measured against: the geometric mean of these and of the units that they are in.
     too_few
         Why a cell has no interval; "" where it has one.
     chance : np.ndarray [shape=(trials, k)]
@@ -163,7 +163,7 @@ def _support(
         if name:
             k = place[name]
             positives.append(int(of_class[k]))
-            counts.append(int(units_with[k]))
+            counts.append(_between(units_with[k], of_class[k]))
             if not note and min(units_with[k], units_without[k]) < LEAST_OF_CLASS:
                 few = "positives" if units_with[k] <= units_without[k] else "negatives"
                 note = f"{min(units_with[k], units_without[k])} {few} are too few for an interval"
@@ -174,7 +174,7 @@ def _support(
             total = int(of_class.sum())
             positives.append(total)
             over_clips = task == "multiclass" or about.average == "clips"
-            counts.append(units if over_clips else int(units_with.sum()))
+            counts.append(_between(units, len(case.labels)) if over_clips else _between(units_with.sum(), total))
             if not note and (
                 (about.per_class and units_with.mean() < LEAST_POSITIVES) or units_with.sum() < LEAST_UNITS
             ):
@@ -182,6 +182,11 @@ def _support(
             chances.append(about.chance(case.labels, case.mask))
         notes.append(note)
     return positives, counts, notes, chances
+
+
+def _between(units: int, entries: int) -> int:
+    """What an error is measured against: entries of one unit resemble each other, but are not the same."""
+    return round(float(units * entries) ** 0.5)
 
 
 def errors(scores: Scores, trials: Sequence[int], spread: Spread | None = None) -> Error:
