@@ -1,22 +1,25 @@
 """Tables as CSV, as Markdown, as LaTeX and in the terminal.
 
-``*`` or bold type marks the best arm under a condition; ``°`` a score whose interval is not better than
-chance throughout, or a difference whose interval holds zero. Digits: published values as printed, ours to three, in
-CSV files to six.
+A cell with a number is a `Number`, or a plain float where there is neither interval nor note. ``*`` or bold type marks
+the best score of a section, if the table says what it is the best of; ``°`` a number that proves nothing
+(`Number.doubtful`). Where there is no interval, the cell says why in few words, and the CSV file in full.
+Digits: published values as printed, ours to three, in CSV files to six.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.report.estimates import Provenance, lower_is_better
+from harness.metrics import METRICS
 from harness.storage import write_text
 
 MINUS, UNDEFINED = "\u2212", "\u2013"
@@ -28,22 +31,51 @@ SCREEN = 100
 COLUMN, PAGE, HEIGHT = 242, 497, 600
 #: Kinds of columns that hold words.
 TEXTS = ("text", "links")
+#: How a note goes on after what a cell shows of it.
+AFTER_SHORT = " are too few"
+
+
+class Number(NamedTuple):
+    """A number with its interval, or with a note that says why it has none.
+
+    Parameters
+    ----------
+    value
+        NaN where it is undefined.
+    low, high
+        Ends of the interval; NaN where there is none.
+    note
+        Why there is no interval, or no value. A cell shows it up to "are too few".
+    doubtful
+        Whether the number proves nothing: a score that is not above chance, a difference that is not decided.
+
+    Examples
+    --------
+    >>> Number(0.64, 0.60, 0.68).doubtful
+    False
+    """
+
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+    note: str = ""
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a table shows one column, or one estimate of three columns.
+    """How a table shows one column.
 
     Parameters
     ----------
     name
-        Column of the frame; an estimate's ends are in ``name + "_low"`` and ``name + "_high"``, and missing where there
-        is no interval.
+        Column of the frame.
     title
         Its head.
     kind
-        ``"text"``, ``"published"`` (a value as printed), ``"score"``, ``"estimate"``, ``"difference"``, or
-        ``"points"``, a difference in hundredths.
+        ``"text"``; ``"links"`` (paths with spaces between); ``"published"`` (a value as printed); ``"score"`` (a
+        number alone); ``"estimate"`` (with its interval); ``"difference"`` (with a sign); or ``"points"``, a difference
+        in hundredths. Cells of the last four are `Number` or float, NaN where there is none.
     digits
         Decimals of a published value.
     width
@@ -67,31 +99,58 @@ class Table:
         Stem of its files.
     title
         What it shows.
-    caption
-        What the numbers stand on and how to read them.
-    notes
-        What the conditions mean; files say it, the terminal does not.
     frame
-        One row per score; rows of one group follow one another.
+        One row per line; rows of one group follow one another. A column that is not shown is in the CSV file all the
+        same. Column ``metric``, where there is one, says whether a lower score is the better one.
     columns
         In order of appearance.
     group
         Columns of the frame that tell groups apart, printed once per group.
     section
-        Column of the frame that tells networks (or conditions) apart; the best score is sought within.
-    provenance
-        Of the records.
+        Column of the frame that tells networks (or conditions) apart: a line is drawn between them, and the best score
+        is sought within. None: the whole table is one.
+    caption
+        What the numbers stand on and how to read them.
+    notes
+        What the conditions mean; files say it, the terminal does not.
+    best
+        What the best score of a section and metric is, for instance ``"best arm"``; without it none is marked.
+    about
+        What all rows have in common (`harness.report.tables.about`), columns of the CSV file.
+
+    Examples
+    --------
+    >>> scores = [Number(0.3, 0.2, 0.4, doubtful=True), Number(0.6, 0.5, 0.7)]
+    >>> frame = pd.DataFrame({"arm": ["fc", "conv"], "f1": scores})
+    >>> columns = (Column("arm", "Arm", "text"), Column("f1", "Macro F1", "estimate"))
+    >>> table = Table("arms", "All arms", frame, columns, group=("arm",), caption="Test part.", best="best arm")
+    >>> print(to_markdown(table))
+    ### All arms
+    <BLANKLINE>
+    | Arm | Macro F1 |
+    | --- | ---: |
+    | fc | 0.300 [0.200, 0.400]° |
+    | conv | **0.600 [0.500, 0.700]** |
+    <BLANKLINE>
+    Bold: best arm. Test part.
+    <BLANKLINE>
     """
 
     name: str
     title: str
-    caption: str
-    notes: str
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     group: tuple[str, ...]
-    section: str
-    provenance: Provenance
+    section: str | None = None
+    caption: str = ""
+    notes: str = ""
+    best: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self, mark: str = "Bold", *, notes: bool = True) -> str:
+        """The caption, with what the mark of the best means in front, and the notes behind."""
+        best = f"{mark}: {self.best}." if self.best else ""
+        return " ".join(filter(None, (best, self.caption, self.notes if notes else "")))
 
 
 @dataclass(frozen=True)
@@ -124,43 +183,36 @@ def in_points(difference: float) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Numbers alone, one row per score, with what they stand on in columns of their own.
+    """All columns of the frame, one line per row, and what all rows have in common.
 
     Parameters
     ----------
     table
-        Any.
+        A column with a `Number` becomes ``<name>``, ``<name>_low``, ``<name>_high`` and ``<name>_note``.
 
     Returns
     -------
     str
-        CSV with a head, scores to six decimals, empty where undefined.
+        CSV with a head, numbers to six decimals, empty where undefined.
     """
-    frame = table.frame.drop(columns=[c for c in table.frame if c.endswith("_title")])
-    if "published" in frame:
-        digits = next((column.digits for column in table.columns if column.name == "published"), Column.digits)
-        as_printed = frame["published"].map(f"{{:.{digits}f}}".format, na_action="ignore")
-        frame = frame.assign(published=as_printed) if as_printed.notna().any() else frame.drop(columns="published")
-    origin = table.provenance
-    context = {
-        "corpus": origin.corpus,
-        "profile": origin.profile,
-        "weights": origin.weights,
-        "split": origin.split,
-        "part": origin.part,
-        "clips": origin.clips,
-        "seeds": origin.seeds,
-    }
-    return frame.assign(**context).to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    digits = {column.name: column.digits for column in table.columns if column.kind == "published"}
+    columns: dict[Any, Any] = {}
+    for name, cells in table.frame.items():
+        if any(isinstance(cell, Number) for cell in cells):
+            numbers = [_number(cell) for cell in cells]
+            columns[name] = [n.value for n in numbers]
+            columns |= {f"{name}_{part}": [getattr(n, part) for n in numbers] for part in ("low", "high", "note")}
+        elif name in digits:
+            if cells.notna().any():
+                columns[name] = cells.map(f"{{:.{digits[name]}f}}".format, na_action="ignore")
+        else:
+            columns[name] = cells
+    frame = pd.DataFrame(columns, index=table.frame.index).assign(**table.about)
+    return frame.to_csv(index=False, float_format="%.6f", lineterminator="\n")
 
 
 def escape_markdown(text: str) -> str:
     """A text that Markdown shows as it is.
-
-    Parameters
-    ----------
-    text
-        Any.
 
     Returns
     -------
@@ -172,11 +224,6 @@ def escape_markdown(text: str) -> str:
 
 def to_markdown(table: Table) -> str:
     """For a README: a heading, the table, the caption.
-
-    Parameters
-    ----------
-    table
-        Any.
 
     Returns
     -------
@@ -196,17 +243,11 @@ def to_markdown(table: Table) -> str:
     rule = ["---" if column.kind in TEXTS else "---:" for column in table.columns]
     body = [[dress(cell) for cell in row] for group in _cells(table) for row in group]
     lines = ["| " + " | ".join(row) + " |" for row in [head, rule, *body]]
-    caption = escape(f"{table.caption} {table.notes}".replace("*: best", "Bold: best"))
-    return "\n".join([f"### {escape(table.title)}", "", *lines, "", caption, ""])
+    return "\n".join([f"### {escape(table.title)}", "", *lines, "", escape(table.text()), ""])
 
 
 def escape_latex(text: str) -> str:
     """A text that LaTeX sets as it is.
-
-    Parameters
-    ----------
-    text
-        Any.
 
     Returns
     -------
@@ -226,8 +267,6 @@ def to_latex(table: Table, *, prefix: str = "") -> str:
 
     Parameters
     ----------
-    table
-        Any.
     prefix
         Of its label ``tab:<name>``, for tables of one name in one paper.
 
@@ -246,7 +285,7 @@ def to_latex(table: Table, *, prefix: str = "") -> str:
         text = escape(cell.text + ("°" if cell.doubtful else ""))
         return rf"\textbf{{{text}}}" if cell.best else text
 
-    caption = escape_latex(f"{table.title}. {table.caption} {table.notes}".replace("*: best", "Bold: best"))
+    caption = escape_latex(f"{table.title}. {table.text()}")
     shown = [i for i, column in enumerate(table.columns) if column.kind != "links"]
     columns = [table.columns[i] for i in shown]
     cells = [[[row[i] for i in shown] for row in group] for group in _cells(table)]
@@ -312,7 +351,7 @@ def to_terminal(table: Table) -> Group:
     Parameters
     ----------
     table
-        Any. More than two conditions are shown two at a time.
+        More than two conditions are shown two at a time.
 
     Returns
     -------
@@ -324,7 +363,7 @@ def to_terminal(table: Table) -> Group:
     for start in range(0, max(1, len(wide)), SIDE_BY_SIDE):
         hidden = {c.name for c in wide} - {c.name for c in wide[start : start + SIDE_BY_SIDE]}
         parts.append(_rich(table, [i for i, c in enumerate(table.columns) if c.name not in hidden]))
-    return Group(*parts, Text(table.caption, style="italic"), "")
+    return Group(*parts, Text(table.text("*", notes=False), style="italic"), "")
 
 
 def write(table: Table, folder: Path) -> list[Path]:
@@ -332,8 +371,6 @@ def write(table: Table, folder: Path) -> list[Path]:
 
     Parameters
     ----------
-    table
-        Any.
     folder
         Made if need be.
 
@@ -355,7 +392,7 @@ def _rich(table: Table, shown: Sequence[int]) -> RichTable:
     styles = {(True, False): "bold", (False, True): "dim", (True, True): "bold dim"}
     groups = _cells(table)
     heads = {i: table.columns[i].title.replace(": ", ":\n").replace(" (", "\n(") for i in shown}
-    whole = {i for i in shown if table.columns[i].kind not in TEXTS or table.columns[i].name == "metric_title"}
+    whole = {i for i in shown if table.columns[i].kind not in TEXTS or table.columns[i].name == "title"}
     least = {}
     for i in shown:
         marks = 0 if table.columns[i].kind in TEXTS else 1
@@ -378,7 +415,7 @@ def _rich(table: Table, shown: Sequence[int]) -> RichTable:
             min_width=least[i],
             max_width=least[i] if tight else None,
         )
-    sections = table.frame.groupby(list(table.group), sort=False)[table.section].first().tolist()
+    sections = _sections(table).groupby([table.frame[name] for name in table.group], sort=False).first().tolist()
     for number, group in enumerate(groups):
         row = []
         for i in shown:
@@ -395,14 +432,27 @@ def _rich(table: Table, shown: Sequence[int]) -> RichTable:
     return rich
 
 
+def _sections(table: Table) -> pd.Series:
+    """Of every row the section that it is in."""
+    frame = table.frame
+    return pd.Series("", frame.index) if table.section is None else frame[table.section]
+
+
+def _best(table: Table, column: Column) -> pd.Series:
+    """Of every row whether it is the best of its section by its metric; a row alone is none."""
+    frame = table.frame
+    metrics = frame["metric"] if "metric" in frame else pd.Series("", frame.index)
+    sign = metrics.map(lambda name: -1.0 if name in METRICS and not METRICS[name].higher_is_better else 1.0)
+    values = frame[column.name].map(lambda cell: _number(cell).value).astype(float) * sign
+    of_section = values.groupby([_sections(table), metrics])
+    return (values == of_section.transform("max")) & (of_section.transform("count") > 1)
+
+
 def _cells(table: Table) -> list[list[list[Cell]]]:
     """Every entry, formatted: groups of rows of cells. A text is left out where it only repeats the row above."""
     frame = table.frame
-    best: dict[str, pd.Series] = {}
-    for column in table.columns:
-        if column.kind in ("estimate", "published"):
-            upward = frame[column.name] * frame["metric"].map(lambda metric: -1 if lower_is_better(metric) else 1)
-            best[column.name] = upward == upward.groupby([frame[table.section], frame["metric"]]).transform("max")
+    marked = [column for column in table.columns if table.best and column.kind in ("estimate", "published")]
+    best = {column.name: _best(table, column) for column in marked}
     texts = [column.name for column in table.columns if column.kind == "text"]
     above: list[str] = []
     groups = []
@@ -412,39 +462,47 @@ def _cells(table: Table) -> list[list[list[Cell]]]:
             names = [str(row[text]) for text in texts]
             fresh = next((i for i, (a, b) in enumerate(zip(names, above, strict=False)) if a != b), 0)
             above = names
-            cells = [
-                Cell("")
-                if column.name in texts[:fresh]
-                else _cell(row, column, best=column.name in best and bool(best[column.name][index]))
-                for column in table.columns
-            ]
-            group.append(cells)
+            group.append(
+                [
+                    Cell("")
+                    if column.name in texts[:fresh]
+                    else _cell(row[column.name], column, best=column.name in best and bool(best[column.name][index]))
+                    for column in table.columns
+                ]
+            )
         groups.append(group)
     return groups
 
 
-def _cell(row: pd.Series, column: Column, *, best: bool) -> Cell:
+def _number(cell: Any) -> Number:
+    """A cell as a number; NaN where it is empty."""
+    if isinstance(cell, Number):
+        return cell
+    return Number(np.nan if cell is None or pd.isna(cell) else float(cell))
+
+
+def _cell(value: Any, column: Column, *, best: bool) -> Cell:
     """One entry, formatted."""
-    value = row[column.name]
-    if pd.isna(value):
-        return Cell(UNDEFINED)
     if column.kind == "text":
-        return Cell(str(value))
+        return Cell(UNDEFINED if value is None or pd.isna(value) else str(value))
     if column.kind == "links":
-        paths = tuple(value.split())
-        return Cell(" ".join(path.rpartition("/")[2] for path in paths), links=paths)
-    if column.kind == "published":
-        return Cell(f"{value:.{column.digits}f}", best)
+        paths = tuple(str(value).split())
+        return Cell(" ".join(path.rpartition("/")[2] for path in paths) or UNDEFINED, links=paths)
+    number = _number(value)
+    note = number.note.partition(AFTER_SHORT)[0]
+    if np.isnan(number.value):
+        return Cell(note or UNDEFINED)
+    form = {
+        "published": lambda x: f"{x:.{column.digits}f}".replace("-", MINUS),
+        "difference": lambda x: f"{round(x, 3) + 0.0:+.3f}".replace("-", MINUS),
+        "points": in_points,
+    }.get(column.kind, lambda x: f"{x:.3f}".replace("-", MINUS))
+    text = form(number.value)
     if column.kind == "score":
-        return Cell(f"{value:.3f}")
-    low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]
-    if column.kind == "difference":
-        ends = "" if pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
-        return Cell(f"{value:+.3f}{ends}".replace("-", MINUS), doubtful=bool(low <= 0 <= high))
-    if column.kind == "points":
-        ends = "" if pd.isna(low) else f" [{in_points(low)}, {in_points(high)}]"
-        return Cell(in_points(value) + ends, doubtful=bool(low <= 0 <= high))
-    if pd.isna(low):
-        return Cell(f"{value:.3f}", best)
-    better = high < row["chance"] if lower_is_better(row["metric"]) else low > row["chance"]
-    return Cell(f"{value:.3f} [{low:.3f}, {high:.3f}]", best, doubtful=not better)
+        return Cell(text)
+    if column.kind != "published":
+        if not np.isnan(number.low):
+            text += f" [{form(number.low)}, {form(number.high)}]"
+        elif note:
+            text += f", {note}"
+    return Cell(text, best, number.doubtful)

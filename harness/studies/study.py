@@ -132,6 +132,8 @@ class Study:
         What is resampled whole, in the plural: clips, or what several of belong together, such as songs.
     same_clips
         Whether the printed values were scored on the very test clips that ours are.
+    arm_title, class_title
+        Head of the column of arms in tables, and what figures call a class.
     claims
         What the paper says of its arms in words, one dict per claim.
     seeds
@@ -157,6 +159,8 @@ class Study:
     groups: str = "groups"
     units: str = "clips"
     same_clips: bool = False
+    arm_title: str = "Arm"
+    class_title: str = "class"
     claims: tuple[Mapping[str, Any], ...] = ()
     seeds: Mapping[str, int] = field(default_factory=dict)
     corpora: tuple[str, ...] = ()
@@ -316,6 +320,8 @@ def load(name: str) -> Study:
             groups=data["scores"].get("groups", "groups"),
             units=data["scores"].get("units", "clips"),
             same_clips=published.get("same_clips", False),
+            arm_title=data["scores"].get("arms", "Arm"),
+            class_title=data["scores"].get("classes", "class"),
             claims=tuple(data.get("claim", ())),
             seeds=data.get("seeds", {}),
             corpora=tuple(data.get("corpora", ())),
