@@ -2,9 +2,13 @@
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# What simulations and tests draw from alike.
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks" / "simulations"))
 
 
 @pytest.fixture(scope="session")
