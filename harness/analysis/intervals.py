@@ -165,8 +165,8 @@ def moderate(variances: np.ndarray, degrees: np.ndarray) -> Spread:
     logs = np.log(v) - digamma(d / 2) + np.log(d / 2)
     expected = float(polygamma(1, d / 2).mean())
     excess = float(logs.var(ddof=1) - expected)
-    # What so few arms that vary alike show by chance: one standard error of the variance of logarithms.
-    chance = np.sqrt(2 / (len(v) - 1) * expected**2 + float(polygamma(3, d / 2).mean()) / len(v))
+    # What so few arms that vary alike show by chance: two standard errors of the variance of logarithms.
+    chance = 2 * np.sqrt(2 / (len(v) - 1) * expected**2 + float(polygamma(3, d / 2).mean()) / len(v))
     if excess <= chance:
         return Spread(np.full(len(variances), pooled), np.full(len(variances), float(degrees[degrees > 0].sum())))
     prior = 2 * _trigamma_inverse(excess)
