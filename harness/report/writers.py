@@ -74,8 +74,9 @@ class Column:
         Its head.
     kind
         ``"text"``; ``"links"`` (paths with spaces between); ``"published"`` (a value as printed); ``"score"`` (a
-        number alone); ``"estimate"`` (with its interval); ``"difference"`` (with a sign); or ``"points"``, a difference
-        in hundredths. Cells of the last four are `Number` or float, NaN where there is none.
+        number alone); ``"p"`` (likewise; what is below 0.001 is said to be); ``"estimate"`` (with its interval);
+        ``"difference"`` (with a sign); or ``"points"``, a difference in hundredths. Cells of the last five are
+        `Number` or float, NaN where there is none.
     digits
         Decimals of a published value.
     width
@@ -489,20 +490,40 @@ def _cell(value: Any, column: Column, *, best: bool) -> Cell:
         paths = tuple(str(value).split())
         return Cell(" ".join(path.rpartition("/")[2] for path in paths) or UNDEFINED, links=paths)
     number = _number(value)
+    text = shown(number, column.kind, digits=column.digits)
+    return Cell(text, best, number.doubtful and column.kind not in ("published", "score", "p"))
+
+
+def shown(number: Number, kind: str, *, digits: int = 4) -> str:
+    """A number as a cell shows it.
+
+    Parameters
+    ----------
+    kind, digits
+        As in `Column`.
+
+    Examples
+    --------
+    >>> shown(Number(0.331, note="3 positives are too few for an interval"), "estimate")
+    '0.331, 3 positives'
+    """
     note = number.note.partition(AFTER_SHORT)[0]
     if np.isnan(number.value):
-        return Cell(note or UNDEFINED)
-    form = {
-        "published": lambda x: f"{x:.{column.digits}f}".replace("-", MINUS),
-        "difference": lambda x: f"{round(x, 3) + 0.0:+.3f}".replace("-", MINUS),
+        return note or UNDEFINED
+    forms = {
+        "published": lambda x: f"{x:.{digits}f}",
+        "difference": lambda x: f"{round(x, 3) + 0.0:+.3f}",
         "points": in_points,
-    }.get(column.kind, lambda x: f"{x:.3f}".replace("-", MINUS))
+        "p": lambda x: "< 0.001" if x < 0.001 else f"{x:.3f}",
+    }
+
+    def form(x: float) -> str:
+        return forms.get(kind, lambda x: f"{round(x, 3) + 0.0:.3f}")(x).replace("-", MINUS)
+
     text = form(number.value)
-    if column.kind == "score":
-        return Cell(text)
-    if column.kind != "published":
+    if kind in ("estimate", "difference", "points"):
         if not np.isnan(number.low):
             text += f" [{form(number.low)}, {form(number.high)}]"
         elif note:
             text += f", {note}"
-    return Cell(text, best, number.doubtful)
+    return text
