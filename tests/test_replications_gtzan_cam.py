@@ -25,7 +25,8 @@ from harness.errors import RepriseError
 from harness.metrics import multiclass
 from harness.models import count_parameters
 from harness.studies import executor, networks, records, study
-from harness.studies.trial import Trial, draw_split, load_corpus
+from harness.studies.context import Context
+from harness.studies.trial import Trial
 from replications.gtzan_cam.study import build
 
 STUDY = study.load("gtzan-cam")
@@ -167,8 +168,8 @@ def test_segments_leak_tracks_leak_artists_and_the_lists_leak_nothing(tracks, tm
     parts = {}
     for condition in ("paper", "track", "filtered"):
         (planned,) = cheap_trials(tmp_path, "base", conditions=[condition])
-        corpus = load_corpus(planned)
-        rows = draw_split(planned, corpus).rows
+        context = Context(planned)
+        corpus, rows = context.corpus, context.split.rows
         keys = {part: clips_of(corpus.clips["key"].to_numpy(dtype=str)[chosen]) for part, chosen in rows.items()}
         artists = {part: set(corpus.clips["artist"].iloc[chosen]) for part, chosen in rows.items()}
         parts[condition] = (set(keys["train"]) & set(keys["test"]), artists["train"] & artists["test"])
@@ -210,8 +211,8 @@ def test_a_tracks_accuracy_is_that_of_its_segments_mean(tracks, played):
 
 def test_a_segment_is_the_part_of_its_track_that_its_number_says(tracks, played):
     t = played["base"]
-    blueprint, _ = networks.restore(records.read_record(t.folder), STUDY)
-    corpus, store = load_corpus(t), networks.open_store(t, blueprint.front_end)
+    context = Context(t)
+    corpus, store = context.corpus, context.store
     row = corpus.clips["key"].tolist().index(corpus.clips["clip"].iloc[0] + "#7")
     waveform = features.decode(corpus.clips["path"].iloc[row], 22050)
     alone = features.front_end(**{**t.protocol["front_end"], "segments": 1}).compute(waveform[7 * 66150 : 8 * 66150])
@@ -221,11 +222,10 @@ def test_a_segment_is_the_part_of_its_track_that_its_number_says(tracks, played)
 @pytest.mark.parametrize("label", ["base_3x9", "masked_loss@track", "cam@filtered"])
 def test_a_restored_network_says_what_the_trial_said(label, tracks, played):
     record = records.read_record(played[label].folder)
-    blueprint, t = networks.restore(record, STUDY)
-    store = networks.open_store(t, blueprint.front_end)
-    rows = draw_split(t, load_corpus(t)).rows["test"]
+    context = networks.restored(record, STUDY)
+    inputs = torch.from_numpy(np.array(context.store.array[context.split.rows["test"]]))
     with torch.inference_mode():
-        found = torch.softmax(blueprint.network(torch.from_numpy(np.array(store.array[rows]))), dim=-1).numpy()
+        found = torch.softmax(context.spec.network(inputs), dim=-1).numpy()
     np.testing.assert_allclose(found, record.predictions("test").probabilities, atol=1e-4)
 
 

@@ -22,8 +22,9 @@ from harness.errors import RepriseError
 from harness.features import frontends, transforms
 from harness.metrics import multiclass
 from harness.storage import cache_home, data_root
-from harness.studies import executor, kept, networks, records, regression, trial
+from harness.studies import executor, kept, networks, records, regression
 from harness.studies import study as studies
+from harness.studies.context import Context
 from harness.studies.losses import AGREEMENT, TOGETHER
 from harness.studies.records import Predictions, Record
 from harness.studies.regression import (
@@ -38,6 +39,7 @@ from harness.studies.regression import (
     OTHER,
     Finding,
 )
+from harness.studies.runner import run_trials
 from harness.studies.study import Study
 
 GENRES = studies.load("gtzan-cam")
@@ -57,8 +59,9 @@ def play(study: Study, runs: Path, count: int = 2) -> list[Record]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        study.code.prepare(planned, jobs=1)
-        return [trial.run([t])[0] for t in planned]
+        contexts = [Context(t) for t in planned]
+        study.code.prepare(contexts, jobs=1)
+        return [run_trials([context])[0] for context in contexts]
     finally:
         torch.set_num_threads(threads)
 

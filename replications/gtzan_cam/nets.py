@@ -10,9 +10,10 @@ from torch import nn
 from harness import features
 from harness.features import FrontEnd
 from harness.studies import networks
+from harness.studies.context import Context
 from harness.studies.records import Record
 from harness.studies.study import Study
-from harness.studies.trial import Trial, load_corpus
+from harness.studies.trial import Trial
 from replications.gtzan_cam.trials import result_arms
 
 
@@ -83,8 +84,7 @@ def untrained(net: Net) -> nn.Sequential:
         In evaluation mode.
     """
     with torch.random.fork_rng():
-        blueprint, _ = networks.build(net.trial, load_corpus(net.trial))
-    return blueprint.network.eval()
+        return Context(net.trial).spec.network.eval()
 
 
 def pictures_of(net: Net, keys: Sequence[str]) -> np.ndarray:
@@ -102,6 +102,7 @@ def pictures_of(net: Net, keys: Sequence[str]) -> np.ndarray:
     np.ndarray [shape=(n, bands, frames), dtype=float32]
         From 0 to 1, in the order of the keys.
     """
-    row_of = {key: row for row, key in enumerate(load_corpus(net.trial).clips["key"])}
-    store = networks.open_store(net.trial, net.front_end)
+    context = Context(net.trial)
+    row_of = {key: row for row, key in enumerate(context.corpus.clips["key"])}
+    store = context.features(net.front_end)
     return np.array(store.array[[row_of[key] for key in keys]], np.float32)

@@ -1,16 +1,20 @@
 """What must be code in the study of genres: how an arm is built, and what only this study draws."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from harness import features
 from harness.corpora import Corpus
+from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.models import count_parameters
+from harness.studies.context import Context
 from harness.studies.networks import ModelSpec, expected, prepare, train
 from harness.studies.study import Arm
 from harness.training.losses import cross_entropy
@@ -20,7 +24,7 @@ from replications.gtzan_cam.figures import figures
 from replications.gtzan_cam.interpretable_loss import InterpretableLoss
 from replications.gtzan_cam.tables import tables
 
-__all__ = ["build", "expected", "explain", "figures", "prepare", "tables", "train"]
+__all__ = ["build", "clips", "expected", "explain", "figures", "prepare", "tables", "train"]
 
 #: Bands and frames of a segment, by our reading and by the authors' code, for which the arms' parameters are counted.
 SHAPES = ((128, 130), (128, 128))
@@ -81,6 +85,12 @@ def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> ModelSpec:
         keep="last",
         score_training=True,
     )
+
+
+def clips(contexts: Sequence[Context]) -> pd.DataFrame:
+    """What is drawn whole: the track, of which a segment is a part."""
+    keys = np.array(sorted({key for c in contexts for corpus in (c.whole, c.corpus) for key in corpus.clips["key"]}))
+    return pd.DataFrame({"key": keys, "group": clips_of(keys)})
 
 
 def _adam(network: nn.Sequential, *, learning_rate: float) -> torch.optim.Optimizer:
