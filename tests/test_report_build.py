@@ -22,6 +22,7 @@ from harness.report.arm_table import arm_table
 from harness.storage import write_text
 from harness.studies import kept, records
 from harness.studies import study as studies
+from harness.studies.clips import read_clips
 from harness.studies.study import Study
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -176,7 +177,7 @@ def test_a_report_opens_neither_corpus_nor_network_nor_an_earlier_report(name, t
     folder = kept.folders(name, RESULTS)[-1]
     some = [r for r in records.find_records(folder / "records") if r.seed == 0]
     explained = folder / "explained" if (folder / "explained").exists() else None
-    build.build(study, some, build.read_clips(folder / "records"), explained, tmp_path / "report")
+    build.build(study, some, read_clips(folder / "records"), explained, tmp_path / "report")
     code = [str(Path(module.__path__[0]).resolve()) for module in (harness, replications)]
     ours = [folder / "records", folder / "explained", tmp_path / "report"]
     allowed = (*map(str, ours), *code, sys.prefix, sys.base_prefix, "/usr", "/etc", "/proc", "/sys", "/dev")

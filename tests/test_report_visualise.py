@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_a_clip_becomes_a_page(finished, key, tmp_path, label, first, count):
     run = finished[label].folder
     result = reprise("visualise", run, key, "--out", tmp_path, "--format", "html")
     assert result.exit_code == 0, result.output
-    page = tmp_path / f"{key}-{label}.html".lower()
+    (folder,) = tmp_path.iterdir()
+    page = folder / f"{key}-{label}.html".lower()
     assert result.stdout == f"{page} ({page.stat().st_size / 1e6:.1f} MB)\n"
     assert page.stat().st_size < 4e6
     data = data_of(page)
@@ -66,7 +68,7 @@ def test_a_clip_becomes_a_page(finished, key, tmp_path, label, first, count):
     assert "keep it to yourself" not in text  # rendered by us
     again = tmp_path / "again"
     reprise("visualise", run, key, "--out", again, "--format", "html")
-    assert (again / page.name).read_bytes() == page.read_bytes()
+    assert (again / folder.name / page.name).read_bytes() == page.read_bytes()
 
 
 @pytest.mark.parametrize("label", ["resnet_fc", "vggish_fc"])
@@ -85,10 +87,38 @@ def test_a_film_of_each_layer_that_is_named(finished, key, tmp_path):
     result = reprise("visualise", finished["resnet_fc"].folder, key, *arguments, "--format", "gif", "--format", "webp")
     assert result.exit_code == 0, result.output
     names = [f"{key}-resnet_fc-{layer}.{kind}".lower() for kind in ("gif", "webp") for layer in ("conv1", "layer4.2")]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     for name in names:
-        with Image.open(tmp_path / name) as film:
+        with Image.open(folder / name) as film:
             assert film.n_frames == 6
+
+
+def test_nothing_else_is_ever_replaced(finished, pocket, key, tmp_path):
+    out, runs = tmp_path / "out", []
+    for seed in (0, 1):  # the second as another training
+        runs.append(Path(shutil.copytree(finished["vggish_fc"].folder, tmp_path / "runs" / f"seed-{seed}")))
+    data = {**records.read_record(runs[1]).data, "seed": 1}
+    del data["checksum"]
+    records.write_record(runs[1], data)
+    clips, second = corpora.load(pocket).clips.set_index("key"), corpora.load(pocket).clips["key"].iloc[6]
+    files = []
+    for number, one in enumerate((key, second)):  # of one name
+        files.append(tmp_path / str(number) / "song.wav")
+        files[-1].parent.mkdir()
+        soundfile.write(files[-1], decode(clips.loc[one, "path"], 44100), 44100)
+    calls = [(run, clip) for run in runs for clip in (key, *files)]
+    written = {}
+    for run, clip in calls:
+        result = reprise("visualise", run, clip, "--out", out, "--format", "html", "--filters", "1")
+        assert result.exit_code == 0, result.output
+        (path,) = set(out.rglob("*.html")) - written.keys()
+        assert all(p.read_bytes() == content for p, content in written.items())
+        written[path] = path.read_bytes()
+    assert {p.parent.parent for p in written} == {out}
+    assert len({p.parent for p in written}) == len(calls)
+    reprise("visualise", *calls[0], "--out", out, "--format", "html", "--filters", "1")
+    assert {p: p.read_bytes() for p in out.rglob("*.html")} == written
 
 
 def test_the_first_layer_is_filmed_if_none_is_named(finished, key, tmp_path, monkeypatch):
@@ -96,7 +126,7 @@ def test_the_first_layer_is_filmed_if_none_is_named(finished, key, tmp_path, mon
     arguments = ["--seconds", "0.5", "--fps", "4", "--filters", "2", "--out", tmp_path]
     result = reprise("visualise", finished["vggish_fc"].folder, key, *arguments)
     assert result.exit_code == 0, result.output
-    names = [path.name for path in sorted(tmp_path.iterdir())]
+    names = [path.name for path in sorted(tmp_path.glob("*/*"))]
     assert names == [f"{key}-vggish_fc-features.1.webp".lower(), f"{key}-vggish_fc.html".lower()]
 
 

@@ -36,7 +36,8 @@ from harness.report.writers import Table, escape_markdown
 from harness.storage import beside, fingerprint, sha256_of, swap, write_json, write_text
 from harness.studies import claims
 from harness.studies import records as trial_records
-from harness.studies.kept import CLIPS, EXPLAINED, commit_of
+from harness.studies.clips import read_clips
+from harness.studies.kept import EXPLAINED, commit_of
 from harness.studies.records import KEPT, Record
 from harness.studies.study import Study
 
@@ -109,12 +110,6 @@ def read(trials: Path, explained: Path) -> Inputs:
     """
     found = [trial_records.intact(r.folder) for r in trial_records.find_records(trials)]
     return Inputs(found, read_clips(trials), explained if explained.is_dir() else None)
-
-
-def read_clips(trials: Path) -> pd.DataFrame | None:
-    """What ``clips.csv`` beside trials says of their clips; None where it is not there."""
-    path = trials / CLIPS
-    return pd.read_csv(path, dtype={"key": str, "group": str}) if path.exists() else None
 
 
 def build(

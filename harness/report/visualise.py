@@ -27,12 +27,14 @@ from harness.errors import RepriseError
 from harness.explain.animation import FILTERS, Layer, Pieces, Response, cut, respond
 from harness.features.audio import decode
 from harness.report import frame, gallery, player, video
+from harness.storage import fingerprint, sha256_of
 from harness.studies import networks, records
 from harness.studies import study as studies
+from harness.studies.context import Context
 from harness.studies.networks import ModelSpec
 from harness.studies.records import Record
 from harness.studies.study import Study
-from harness.studies.trial import Trial, draw_split, load_corpus, trial_label
+from harness.studies.trial import Trial, trial_label
 from harness.terminal import progress
 
 #: Rate of the sound in Hz.
@@ -137,9 +139,10 @@ def find_clip(corpus: Corpus, trial: Trial, clip: str) -> Clip:
     if len(rows):
         row = corpus.clips.iloc[rows[0]]
         known = corpus.labels[rows[0]].astype(bool) & corpus.mask[rows[0]]
-        own = load_corpus(trial)
+        context = Context(trial)
+        own = context.corpus
         of_rows = clips_of(own.clips["key"].to_numpy(dtype=str))
-        parts = [part for part, chosen in draw_split(trial, own).rows.items() if (of_rows[chosen] == clip).any()]
+        parts = [part for part, chosen in context.split.rows.items() if (of_rows[chosen] == clip).any()]
         warning = (
             ""
             if corpus.pocket
@@ -219,6 +222,13 @@ class Heard:
     def stem(self) -> str:
         """Of the names of its files."""
         return _slug(f"{self.clip.name}-{self.record.arm}")
+
+    @property
+    def place(self) -> str:
+        """Name of a folder for its files, which no other training, seed or clip has."""
+        clip = self.clip.name if self.clip.of_corpus else sha256_of(self.clip.path)
+        tag = fingerprint([self.record.data["checksum"], clip], length=8)
+        return _slug(f"{self.record.folder.parent.name}-seed-{self.record.seed}-{self.clip.name}-{tag}")
 
 
 def listen(
@@ -401,7 +411,7 @@ def visualise(
     run, clip, layers, filters, seconds
         As in `listen`.
     folder
-        Where the files go.
+        Where the files go, in a folder of their own for each training and clip: nothing else is ever replaced there.
     fps
         Frames per second of films; default: `FPS`.
     formats
@@ -425,6 +435,7 @@ def visualise(
     if "mp4" in formats and not video.ffmpeg():  # before anything takes time
         raise RepriseError(video.NO_FFMPEG)
     heard = listen(run, clip, layers=layers, filters=filters, seconds=seconds)
+    folder = folder / heard.place
     filmed = heard.response.layers if layers else heard.response.layers[:1]
     written = []
     for form in formats:
