@@ -35,8 +35,8 @@ What stands in a sentence is a ``[[claim]]`` with ``where`` it stands, ``text``,
     kind = "not judged"
     why = "..."
 
-Any of them may say ``about_pretraining = true``: networks that were not pre-trained then say nothing of it. A value may
-say ``relation = "above"`` ("over 80 %").
+Any of them may say ``about_pretraining = true``: networks that were not pre-trained then say nothing of it; or list the
+arms that must have been, where another has none by design. A value may say ``relation = "above"`` ("over 80 %").
 
 A check is called with the study's `harness.analysis.study.Analysis` and a ``level``; it gives a `Finding`.
 """
@@ -99,7 +99,8 @@ class Claim:
     reading
         What we take it to mean.
     about_pretraining
-        Whether it is about what pre-training does, so that trials without say nothing of it.
+        Whether it is about what pre-training does, so that trials without say nothing of it; or, where some arms have
+        none by design, which arms it asks for.
     spelt
         Whether to name the metric beside the text, because other claims differ from it in that alone.
     """
@@ -123,7 +124,7 @@ class Claim:
     check: str = ""
     why: str = ""
     reading: str = ""
-    about_pretraining: bool = False
+    about_pretraining: bool | Sequence[str] = False
     spelt: bool = False
 
 

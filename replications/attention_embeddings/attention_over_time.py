@@ -1,12 +1,13 @@
 """What the paper never shows: where in time the attention lies, and whether the instrument sounds there.
 
 The model's probability of a class is a sum over frames of two things that it learns: the attention, which adds up to
-one over time, and the activity, which says how sure it is of the class in that frame (study 003, 2.3). Their products,
+one over time, and the activity, which says how sure it is of the class in that frame (paper, 2.3). Their products,
 scaled to add up to one as well, are called contributions here: what the decision is made of.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,24 +17,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from harness import corpora, features
+from harness import features
+from harness.analysis.measured import gain
+from harness.analysis.study import Analysis
 from harness.corpora import Corpus
 from harness.corpora.pocket import openmic as pocket
-from harness.report import estimates
-from harness.report.resampling import compare_by_seed
-from harness.report.style import SMALL, new_figure, palette, style, write_foot
-from harness.report.writers import Column, Table
+from harness.report.style import SMALL, new_figure, palette, save, style, write_foot
+from harness.report.tables import interval_in_words, origin
+from harness.report.writers import Column, Number, Table
+from harness.studies.context import Context, context_of
 from harness.studies.records import Record
 from harness.studies.study import Study
 from replications.attention_embeddings import representations
 from replications.attention_embeddings.arms import build, restore
+from replications.attention_embeddings.representations import open_representation
 
 #: Clips and instruments of a clip that are drawn.
 SHOWN_CLIPS, SHOWN_INSTRUMENTS = 6, 2
 #: What the frames of a representation cover: ten patches of VGGish.
 CLIP_SECONDS = 9.6
-#: Seed of the networks that know nothing.
+#: Added to a trial's seed for the weights of the network that never learnt.
 BLIND = 10_000
+#: Decimals of what is measured: more than any table shows, and the same on machines that round differently.
+DECIMALS = 6
+#: What stands beside a share, and how it is called.
+REFERENCES = {"time": "even attention", "untrained": "random weights"}
 
 
 def contributions(network: nn.Module, clips: np.ndarray) -> dict[str, np.ndarray]:
@@ -52,9 +60,9 @@ def contributions(network: nn.Module, clips: np.ndarray) -> dict[str, np.ndarray
         ``attention`` and ``contribution``, each adding up to one over time.
     """
     with torch.no_grad():
-        inputs = torch.from_numpy(np.ascontiguousarray(clips))[None]
-        attention = network.weights(inputs)[0].numpy()
-        product = attention * network.activity(inputs)[0].numpy()
+        inputs = torch.from_numpy(np.ascontiguousarray(clips))[None].to(next(network.parameters()).device)
+        attention = network.weights(inputs)[0].cpu().numpy()
+        product = attention * network.activity(inputs)[0].cpu().numpy()
     return {"attention": attention, "contribution": product / product.sum(axis=1, keepdims=True)}
 
 
@@ -87,104 +95,102 @@ def sounding(corpus: Corpus, rows: Sequence[int], frames: int, seconds: float) -
     return np.moveaxis(np.diff(at_edges, axis=2) / seconds, 2, 1)
 
 
-def score(study: Study, records: Sequence[Record]) -> pd.DataFrame:
-    """Score where the attention lies on test clips of a pocket corpus.
+def measure(context: Context, network: nn.Module) -> dict[str, pd.DataFrame]:
+    """Score where a trial's attention lies on its test part.
 
     Parameters
     ----------
-    study
-        This one.
-    records
-        Of one arm with attention; one per seed.
+    context
+        Of the trial.
+    network
+        One copy of its trained network.
 
     Returns
     -------
-    DataFrame
-        One row per seed, clip and instrument that sounds during a part of the clip only: ``seed``, ``key``,
+    dict
+        ``attention``: a row per clip and instrument that sounds during a part of the clip only, with ``key``,
         ``instrument``; the shares of ``attention`` and ``contribution`` that fall when it sounds; ``time``, what even
-        attention gets; and the same of a network with random weights (``blind_attention``, ``blind_contribution``).
+        attention gets; and the same shares of a network that never learnt (``untrained_attention``,
+        ``untrained_contribution``). Empty for networks without attention, for other conditions than the paper's, and
+        on a published corpus, where nobody knows what sounds when.
     """
+    trial, corpus = context.trial, context.corpus
+    base = trial.condition.name == trial.study.conditions[0].name
+    if not base or trial.arm.network != "attention" or corpus.ground_truth is None:
+        return {}
+    inputs = open_representation(context)
+    rows = inputs.rows["test"]
+    clips = inputs.array[rows]
+    frames, frame_size = clips.shape[1:]
+    classes, seeds = len(corpus.classes), [BLIND + trial.seed]
+    untrained = build(trial.arm, trial.protocol, seeds, frames=frames, frame_size=frame_size, classes=classes).eval()
+    ours, theirs = contributions(network, clips), contributions(untrained, clips)
+    active = sounding(corpus, rows, frames, CLIP_SECONDS / frames)
+    time = active.mean(axis=1)
     table = []
-    for record in records:
-        network, inputs = restore(record, study)
-        corpus = corpora.load(record.data["corpus"])
-        rows = inputs.rows["test"]
-        clips = inputs.array[rows]
-        blind = _blind(study, record, clips.shape[1:], len(corpus.classes))
-        ours, theirs = contributions(network, clips), contributions(blind, clips)
-        active = sounding(corpus, rows, clips.shape[1], CLIP_SECONDS / clips.shape[1])
-        time = active.mean(axis=1)
-        for clip, column in zip(*np.nonzero((time > 0) & (time < 1 - 1e-9)), strict=True):
-            when = active[clip, :, column]
-            table.append(
-                {
-                    "seed": record.seed,
-                    "key": corpus.clips["key"].iloc[rows[clip]],
-                    "instrument": corpus.classes[column],
-                    **{name: float(values[clip, :, column] @ when) for name, values in ours.items()},
-                    **{f"blind_{name}": float(values[clip, :, column] @ when) for name, values in theirs.items()},
-                    "time": float(when.mean()),
-                }
-            )
-    return pd.DataFrame(table)
+    for clip, column in zip(*np.nonzero((time > 0) & (time < 1 - 1e-9)), strict=True):
+        when = active[clip, :, column]
+        table.append(
+            {
+                "key": corpus.clips["key"].iloc[rows[clip]],
+                "instrument": corpus.classes[column],
+                **{name: float(values[clip, :, column] @ when) for name, values in ours.items()},
+                **{f"untrained_{name}": float(values[clip, :, column] @ when) for name, values in theirs.items()},
+                "time": float(when.mean()),
+            }
+        )
+    return {"attention": pd.DataFrame(table).round(DECIMALS)}
 
 
-def score_table(study: Study, records: Sequence[Record], condition: str) -> Table:
-    """Summarise `score` for every arm with attention.
+def table(analysis: Analysis) -> Table | None:
+    """Summarise what was measured of every arm with attention; None where nothing was.
 
     Parameters
     ----------
-    study
-        This one.
-    records
-        Its trials on a pocket corpus.
-    condition
-        Under which.
+    analysis
+        Of the study's trials.
 
     Returns
     -------
-    Table
+    Table or None
         Mean shares, and their differences to even attention and to random weights with intervals over seeds and clips.
     """
-    rows, used = [], []
-    for arm in study.arms:
-        of_arm = estimates.select(records, arm.name, condition)
-        if arm.network != "attention" or not of_arm:
-            continue
-        used += of_arm
-        shares = score(study, of_arm)
+    measured = analysis.measured("attention")
+    if measured.empty:
+        return None
+    measured = measured.assign(unit=analysis.units(measured["key"].to_numpy()))
+    rows = []
+    for arm, of_arm in measured.groupby("arm", sort=False):
         for measure in ("attention", "contribution"):
-            for reference, name in (("time", "even attention"), (f"blind_{measure}", "random weights")):
-                found = compare_by_seed(
-                    shares[measure].to_numpy(), shares[reference].to_numpy(), list(shares["key"]), list(shares["seed"])
-                )
-                low, high = found["interval"] or (None, None)
+            for name, words in REFERENCES.items():
+                of = name if name == "time" else f"{name}_{measure}"
+                found = gain(of_arm, measure, of, level=analysis.level)
+                few = f"{found.units} {analysis.unit} are too few for an interval" if np.isnan(found.low) else ""
                 rows.append(
                     {
-                        "arm": arm.name,
-                        "title": arm.title,
+                        "arm": arm,
+                        "title": analysis.study.arm(arm).title,
                         "measure": measure,
-                        "against": name,
-                        "share": found["mean"],
-                        "reference": found["reference"],
-                        "difference": found["difference"],
-                        "difference_low": low,
-                        "difference_high": high,
-                        "pairs": str(found["n"]),
-                        "clips": str(found["clips"]),
+                        "pairs": str(found.pairs),
+                        "seeds": found.seeds,
+                        "share": found.value,
+                        "against": words,
+                        "reference": found.reference,
+                        "difference": Number(
+                            found.difference, found.low, found.high, few, not found.low * found.high > 0
+                        ),
                     }
                 )
-    origin = estimates.provenance(study, used, "test")
+    records = [r for arm in dict.fromkeys(measured["arm"]) for r in analysis.select(arm)]
     caption = (
-        f"{origin.sentence()} Share of the attention, and of the contributions (attention times activity), that falls "
-        "when the instrument sounds by the score; mean over all instruments that sound during a part of a clip. "
-        f"Difference with the {estimates.interval_in_words(used, 'clips')}. °: the interval holds zero."
+        f"{origin(analysis, records)} Share of the attention, and of the contributions (attention times activity), "
+        "that falls when the instrument sounds by the score; mean over all instruments that sound during a part of a "
+        f"clip. Difference with the {interval_in_words(analysis, records)}, of each difference alone: of many such "
+        "intervals some miss. °: the interval holds zero."
     )
     return Table(
         name="attention_over_time_test",
         title="Does the attention lie where the instrument sounds?",
-        caption=caption,
-        notes="",
         frame=pd.DataFrame(rows),
         columns=(
             Column("title", "Arm", "text"),
@@ -197,8 +203,36 @@ def score_table(study: Study, records: Sequence[Record], condition: str) -> Tabl
         ),
         group=("arm", "measure"),
         section="arm",
-        provenance=origin,
+        caption=caption,
     )
+
+
+def explain(study: Study, records: Sequence[Record], folder: Path) -> dict[str, Any]:
+    """Draw the attention of one trial over some clips: of the arm that is best on the validation part the first seed.
+
+    Parameters
+    ----------
+    study, records
+        The study, and its trials on one corpus under one profile.
+    folder
+        Where the picture goes.
+
+    Returns
+    -------
+    dict
+        How a page shows it, see `harness.report.build`.
+    """
+    of_arms: dict[str, list[Record]] = {}
+    for r in records:
+        if r.condition == study.conditions[0].name and study.arm(r.arm).network == "attention":
+            of_arms.setdefault(r.arm, []).append(r)
+    if not of_arms:
+        return {"figures": {}, "links": []}
+    best = max(of_arms.values(), key=lambda some: np.mean([r.data["metrics"]["valid"][study.metric] for r in some]))
+    record = min(best, key=lambda r: r.seed)
+    save(figure(study, record), folder / "attention_over_time")
+    text = f"Where the attention of {study.arm(record.arm).title} lies in some test clips, and when instruments sound"
+    return {"figures": {"attention_over_time.png": text}, "links": []}
 
 
 def figure(study: Study, record: Record) -> Figure:
@@ -218,7 +252,7 @@ def figure(study: Study, record: Record) -> Figure:
         a pocket corpus bars where they sound.
     """
     network, inputs = restore(record, study)
-    corpus = corpora.load(record.data["corpus"])
+    corpus = context_of(record, study).corpus
     predictions = record.predictions("test")
     rows = inputs.rows["test"]
     frames = inputs.array.shape[1]
@@ -259,7 +293,7 @@ def figure(study: Study, record: Record) -> Figure:
             f"{study.arm(record.arm).title}, seed {record.seed}. Lines: attention of the model, which adds up to one "
             f"over a clip's {frames} frames (dotted: even attention); p: its probability of the instrument. {bars}"
             "Shown: clips with instruments labelled present, first those that the model finds and that come and go. "
-            f"{estimates.provenance(study, [record], 'test').sentence()}",
+            f"Corpus {corpus.name}, profile {record.data['profile']}, split {record.data['split']['name']}, test part.",
         )
     return drawing
 
@@ -309,16 +343,6 @@ def _choose(
         for clip in order
         if present[clip].any()
     }
-
-
-def _blind(study: Study, record: Record, shape: tuple[int, int], classes: int) -> nn.Module:
-    """The same network as it is before it learns anything."""
-    frames, frame_size = shape
-    seeds = [BLIND + record.seed]
-    network = build(
-        study.arm(record.arm), record.data["protocol"], seeds, frames=frames, frame_size=frame_size, classes=classes
-    )
-    return network.eval()
 
 
 def _readable(name: str) -> str:

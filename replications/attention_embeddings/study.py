@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import corpora
 from harness.models import trainable_parameters
-from harness.report import estimates
-from harness.report.style import save
-from harness.report.writers import Table
 from harness.studies import cost
 from harness.studies.context import Context
 from harness.studies.networks import OnEpoch, on_device
@@ -29,10 +25,11 @@ from replications.attention_embeddings import (
     side_by_side,
 )
 from replications.attention_embeddings.arms import build, one_seed
+from replications.attention_embeddings.attention_over_time import measure
 from replications.attention_embeddings.figures import figures, tables
 from replications.attention_embeddings.representations import Representation, open_representation
 
-__all__ = ["expected", "explain", "figures", "prepare", "tables", "train"]
+__all__ = ["expected", "explain", "figures", "measure", "prepare", "tables", "train"]
 
 #: Seconds per clip that growing the forests takes on one thread (measured at 600 and at 20,000 clips).
 FOREST_SECONDS = 0.004
@@ -288,30 +285,6 @@ def _grow(contexts: Sequence[Context], inputs: Representation) -> Iterator[Train
         )
 
 
-def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> list[Table]:
-    """Draw the attention of the best arm over some clips, and score all arms' where the truth is known.
-
-    Parameters
-    ----------
-    study, records
-        The study, and its trials on one corpus under one profile.
-    folder
-        Results; the figure goes there as ``attention_over_time``.
-    jobs
-        Not used.
-
-    Returns
-    -------
-    list of Table
-        Whether the attention lies where the instruments sound; none on a published corpus, where nobody knows.
-    """
-    base = study.conditions[0].name
-    attending = [r for r in records if r.condition == base and study.arm(r.arm).network == "attention"]
-    if not attending:
-        return []
-    best = estimates.best_arms(study, attending, base)["attention"]
-    record = estimates.select(attending, best, base)[0]
-    save(attention_over_time.figure(study, record), folder / "attention_over_time")
-    if corpora.load(record.data["corpus"]).ground_truth is None:
-        return []
-    return [attention_over_time.score_table(study, attending, base)]
+def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> dict[str, Any]:
+    """Draw where the attention of the best arm lies; see `attention_over_time.explain`."""
+    return attention_over_time.explain(study, records, folder)

@@ -1,47 +1,30 @@
 """What the paper says in words, decided by counting and measuring."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
-from math import hypot
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2
 
-from harness.metrics import uncertainty
-from harness.metrics.seeds import Replicates, joint
-from harness.report import estimates
-from harness.report.contrasts import Scores, Side, not_applicable, rests_on
-from harness.studies.claims import FAILS, HOLDS, Finding, decide, of_seeds, table_rows
-from harness.studies.records import Record
-from harness.studies.study import Study
+from harness.analysis import scoring
+from harness.analysis.measured import Gain, decided, gain
+from harness.analysis.study import Analysis, Contrast, Side
+from harness.analysis.verdicts import departures
+from harness.studies.claims import FAILS, HOLDS, UNDECIDED, Finding, decide, of_seeds
+from harness.studies.records import KEPT, Record
 
 #: What the paper calls the state of the art (IV.G), by the score that its sources use.
 STATE_OF_THE_ART = 0.8
 SOURCES_SCORE = "f1_macro2_masked"
 IN_SHORT = {"k": 1_000, "m": 1_000_000}
-#: The table that takes the networks themselves to make.
-MAPS = "explanations_test"
-FULL = {"vggish": "vggish_full", "resnet50": "resnet_full"}
+RESNET, VGGISH, UNTRAINED = "resnet_full", "vggish_full", "random-weights"
 
 
-def parameter_counts(study: Study, records: Sequence[Record], results: Path) -> Finding:
-    """Whether the arms learn as many parameters as Tables I and II print.
-
-    Parameters
-    ----------
-    study, records, results
-        As for every check; nothing but the arms is looked at, whose counts are checked whenever one is built as
-        published.
-
-    Returns
-    -------
-    Finding
-        It holds if each differs by less than one unit of the last digit printed.
-    """
+def parameter_counts(analysis: Analysis, *, level: float) -> Finding:
+    """Whether the arms learn as many parameters as Tables I and II print, to less than one unit of the last digit."""
     wrong, said = [], []
-    for arm in study.arms:
+    for arm in analysis.study.arms:
         number, unit = arm.published_parameters.strip("~")[:-1], IN_SHORT[arm.published_parameters[-1]]
         said.append(f"{arm.parameters:,} for {arm.published_parameters}")
         if abs(arm.parameters - int(number) * unit) >= unit:
@@ -49,188 +32,179 @@ def parameter_counts(study: Study, records: Sequence[Record], results: Path) -> 
     return Finding(FAILS if wrong else HOLDS, "; ".join(said))
 
 
-def below_state_of_the_art(study: Study, records: Sequence[Record], results: Path) -> Finding:
-    """Whether the best arm stays below what the paper calls the state of the art, by the score of that.
+def below_state_of_the_art(analysis: Analysis, *, level: float) -> Finding:
+    """Whether the arm that is best on the validation part stays below the state of the art, by the score of that.
 
-    Parameters
-    ----------
-    study, records, results
-        As for every check.
-
-    Returns
-    -------
-    Finding
-        Only of trials made as the published ones were.
+    It is asked only of trials made as the published ones were.
     """
-    base = study.conditions[0].name
-    of_base = [r for r in records if r.condition == base]
-    best = estimates.best_arms(study, of_base, base)
-    if not best:
+    rows = analysis.estimates
+    rows = rows[(rows["condition"] == analysis.base) & (rows["part"] == "valid") & (rows["class"] == "")]
+    rows = rows[(rows["metric"] == analysis.study.metric) & rows["mean"].notna()]
+    if rows.empty:
         return Finding("not judged: no record under the paper's condition", "")
-    arm = max(best.values(), key=lambda name: _mean_score(study, of_base, name))
-    if why := not_applicable(study, [r for r in of_base if r.arm == arm]):
-        return Finding(f"not applicable: {why}", "")
-    found = Scores(study, of_base).contrast(Side((arm,)), None, SOURCES_SCORE)
-    below = Replicates(STATE_OF_THE_ART - found.replicates.scores, STATE_OF_THE_ART - found.replicates.drawn)
-    low, high = uncertainty.interval(below.score, joint(below), bounds=(-1.0, 1.0))
+    arm = rows.loc[rows["mean"].idxmax(), "arm"]
+    records = analysis.select(arm)
+    if why := departures(analysis, records):
+        return Finding(f"not applicable: {'; '.join(why)}", "")
+    scores = analysis.view(records, metrics=[SOURCES_SCORE])
+    row = scoring.table(scores, range(len(records)), level=level).iloc[0]
     finding = decide(
         f"{STATE_OF_THE_ART} minus the F1 of presence and of absence of {arm}",
-        below.score,
-        low,
-        high,
-        rests_on=rests_on(found.records),
+        *(STATE_OF_THE_ART - row[["mean", "high", "low"]]),
+        rests_on=_folders(records),
     )
-    return of_seeds(finding, below.seeds)
+    return of_seeds(finding, len(records))
 
 
-def pretraining_explains(study: Study, records: Sequence[Record], results: Path) -> Finding:
-    """Whether the gap between the full networks is smaller where neither is pre-trained.
-
-    Parameters
-    ----------
-    study, records, results
-        As for every check.
-
-    Returns
-    -------
-    Finding
-        Only where there are trials with pre-training and without.
-    """
-    base = [r for r in records if r.condition == study.conditions[0].name and r.arm in FULL.values()]
-    if not base or any(r.data["weights"]["kind"] == "random" for r in base):
-        return Finding("not judged: no trial here starts from published weights", "")
-    scores = Scores(study, records)
-    sides = [Side((FULL[network],), condition=c) for c in ("", "random-weights") for network in ("vggish", "resnet50")]
-    gaps = [scores.contrast(above, below, study.metric) for above, below in (sides[:2], sides[2:])]
-    for gap in gaps:
-        if gap.replicates is None:
-            return Finding(f"not judged: {gap.missing}", "")
-    if gaps[0].replicates.seeds != gaps[1].replicates.seeds:
-        return Finding("not judged: the conditions have other seeds", "")
-    rested = [r for gap in gaps for r in gap.records]
-    change = gaps[0].replicates - gaps[1].replicates
-    low, high = uncertainty.interval(change.score, joint(change), bounds=(-2.0, 2.0))
+def pretraining_explains(analysis: Analysis, *, level: float) -> Finding:
+    """Whether the gap between the full networks is smaller where neither is pre-trained."""
+    sides = [(condition, arm) for condition in (analysis.base, UNTRAINED) for arm in (VGGISH, RESNET)]
+    found = {side: {r.seed: r for r in analysis.select(side[1], side[0])} for side in sides}
+    if missing := [arm if c == analysis.base else f"{arm}@{c}" for c, arm in sides if not found[c, arm]]:
+        return Finding(f"not judged: no record of {', '.join(missing)}", "")
+    seeds = sorted(set.intersection(*(set(of_seed) for of_seed in found.values())))
+    if not seeds:
+        return Finding("not judged: the two conditions share no seed", "")
+    for condition in (analysis.base, UNTRAINED):
+        if not any(analysis.above_chance(arm, condition) for arm in (VGGISH, RESNET)):
+            title = analysis.study.condition(condition).title
+            return Finding(f"not applicable: under “{title}” neither network is above chance", "")
+    scores = analysis.scores("test")
+    column = scores.column(analysis.study.metric)
+    ours, theirs, *untrained = (
+        scores.found.of([analysis.records.index(found[side][seed]) for seed in seeds], [column]) for side in sides
+    )
+    change = (ours - theirs) - (untrained[0] - untrained[1])
+    low, high, _ = decided(change, level=level, bounds=(-2.0, 2.0))
+    if np.isnan(low):
+        return Finding(f"not judged: {change.units} {analysis.unit} are too few for an interval", "")
     finding = decide(
         "macro F1, gap between the networks with pre-training minus that without",
-        change.score,
+        float(change.plain.mean()),
         low,
         high,
-        rests_on=rests_on(rested),
+        rests_on=_folders(r for of_seed in found.values() for r in of_seed.values()),
     )
-    return of_seeds(finding, change.seeds)
+    return of_seeds(finding, len(seeds))
 
 
-def size_explains(study: Study, records: Sequence[Record], results: Path) -> Finding:
+def size_explains(analysis: Analysis, *, level: float) -> Finding:
     """Whether of two arms of different networks the one with more learning parameters scores higher.
 
-    Parameters
-    ----------
-    study, records, results
-        As for every check.
-
-    Returns
-    -------
-    Finding
-        It holds if that is so of more than half of the pairs, by an interval over seeds and clips.
-
-    Notes
-    -----
-    Every arm's replicates are turned around its score, as the basic interval turns them, and each arm deviates by seeds
-    of its own; the interval is of the shares of pairs that these give. A share cannot be turned itself: replicates of
-    one that is 1 are all lower, turned all higher, so that it would seem certain. Of arms that are all alike, one in
-    four would so be said to follow their sizes, or to go against them.
+    Pairs of which neither is above chance are left out. It holds if the larger one is higher in more than half of the
+    pairs, by the interval of that share over draws of seeds and clips in which every difference deviates from what was
+    found as it may from the truth. Such draws of one pair after another deviate together, as the pairs share their
+    arms and clips.
     """
-    scores = Scores(study, records)
-    sizes = {r.arm: r.data["parameters"]["trainable"] for r in records}
+    study, sizes = analysis.study, {r.arm: r.data["parameters"]["trainable"] for r in analysis.records}
+    present = [arm for arm in study.arms if analysis.select(arm.name)]
     pairs = [
         sorted((a.name, b.name), key=lambda name: -sizes[name])
-        for a in study.arms
-        for b in study.arms
-        if (a.network, b.network) == ("vggish", "resnet50") and {a.name, b.name} <= set(sizes)
+        for a in present
+        for b in present
+        if (a.network, b.network) == ("vggish", "resnet50")
     ]
-    found = {name: scores.contrast(Side((name,)), None, study.metric) for name in dict.fromkeys(chain(*pairs))}
-    of_arms = {name: c.replicates for name, c in found.items() if c.replicates is not None}
-    seeds = {r.seeds for r in of_arms.values()}
-    if not pairs or len(of_arms) < len(found) or len(seeds) > 1:
-        return Finding("not judged: arms of one network, or seeds, are missing", "")
-    turned = {name: 2 * r.score - joint(r, seed=number) for number, (name, r) in enumerate(of_arms.items())}
-    share = float(np.mean([of_arms[larger].score > of_arms[smaller].score for larger, smaller in pairs]))
-    shares = np.mean([turned[larger] > turned[smaller] for larger, smaller in pairs], axis=0)
-    low, high = uncertainty.interval(share, shares, kind="percentile")  # as turned already
+    if not pairs:
+        return Finding("not judged: no arm of one of the networks has a record", "")
+    shown = [pair for pair in pairs if any(analysis.above_chance(arm) for arm in pair)]
+    if not shown:
+        return Finding("not applicable: no arm is above chance", "")
+    contrasts = [Contrast(Side((larger,)), Side((smaller,)), study.metric) for larger, smaller in shown]
+    if any(isinstance(analysis.trials_of(contrast), str) for contrast in contrasts):
+        return Finding("not judged: arms share no seed", "")
+    members = [analysis.difference(contrast) for contrast in contrasts]
+    # Student's t: an error that is known from few seeds may be larger than it seems, of all differences at once.
+    count = len(members[0].draws)
+    quantile = (np.random.default_rng(0).permutation(count) + 0.5) / count
+    drawn = [m.centre - m.draws * np.sqrt(m.degrees / chi2.ppf(quantile, m.degrees)) for m in members]
+    shares = np.mean(np.array(drawn) > 0, axis=0)
+    share = float(np.mean([m.value > 0 for m in members]))
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    left = f", {len(pairs) - len(shown)} left out as neither is above chance" if len(shown) < len(pairs) else ""
     finding = decide(
-        f"share of {len(pairs)} pairs in which it does",
+        f"share of {len(shown)} pairs in which it does{left}",
         share,
-        low,
-        high,
+        float(low),
+        float(high),
         bound=0.5,
-        rests_on=rests_on(r for c in found.values() for r in c.records),
+        rests_on=_folders(r for pair in shown for arm in pair for r in analysis.select(arm)),
     )
-    finding = of_seeds(finding, min(seeds))
+    finding = of_seeds(finding, min(m.seeds for m in members))
     printed = {(row["arm"], row["metric"]): row["value"] for row in study.published if row["split"] == "test"}
     theirs = sum(printed[larger, study.metric] > printed[smaller, study.metric] for larger, smaller in pairs)
     return replace(finding, evidence=f"{finding.evidence}; by the paper's own scores in {theirs} of {len(pairs)}")
 
 
-def cams_point(study: Study, records: Sequence[Record], results: Path) -> Finding:
-    """Whether more of a map of ResNet-50 lies where and when the instrument sounds than a uniform map has there.
+def cams_point(analysis: Analysis, *, level: float) -> Finding:
+    """Whether maps of ResNet-50 lie more on the instrument than a uniform map and than those of an untrained network.
 
-    Parameters
-    ----------
-    study, records, results
-        As for every check.
-
-    Returns
-    -------
-    Finding
-        Only on a rendered corpus, whose stems are known.
+    Both are asked at a level that keeps the one given for the two together.
     """
-    found = _map_gains(results)
-    if found is None or "ResNet-50" not in found.index:
-        return Finding("not judged: where instruments sound is known of rendered music alone", "")
-    row = found.loc["ResNet-50"]
-    finding = decide(
-        "share of the map on the instrument beyond a uniform map's", *_numbers(row), rests_on=(f"{MAPS}.csv",)
-    )
-    return of_seeds(finding, int(row["seeds"]))
+    maps = _maps(analysis, RESNET)
+    alone = 1 - (1 - level) / 2
+    found = [gain(maps, "where_and_when", of, level=alone) for of in ("area", "untrained_where_and_when")]
+    if why := next(filter(None, (_why_not(g, analysis) for g in found)), ""):
+        return Finding(why, "")
+    findings = [
+        decide(f"share of the maps on the instrument beyond {words}", g.difference, g.low, g.high)
+        for g, words in zip(found, ("a uniform map's", "the untrained network's"), strict=True)
+    ]
+    words = [f.verdict for f in findings]
+    verdict = HOLDS if words == [HOLDS, HOLDS] else FAILS if FAILS in words else UNDECIDED
+    least = min(findings, key=lambda f: f.low)
+    evidence = f"{'; '.join(f.evidence for f in findings)}; {_counted(found[0].pairs, found[0].units, analysis)}"
+    finding = replace(least, verdict=verdict, evidence=evidence, rests_on=_folders(analysis.select(RESNET)))
+    return of_seeds(finding, min(g.seeds for g in found))
 
 
-def resnet_maps_better(study: Study, records: Sequence[Record], results: Path) -> Finding:
-    """Whether maps of ResNet-50 gain more over a uniform map than those of VGGish.
+def resnet_maps_better(analysis: Analysis, *, level: float) -> Finding:
+    """Whether maps of ResNet-50 gain more over a uniform map than those of VGGish, pair by pair.
 
-    Parameters
-    ----------
-    study, records, results
-        As for every check.
-
-    Returns
-    -------
-    Finding
-        The two networks' intervals are taken as independent, which makes that of the difference too wide.
+    A pair is of one instrument in one clip and of the same seed of both networks; where either map is zero everywhere
+    there is none.
     """
-    found = _map_gains(results)
-    if found is None or not {"ResNet-50", "VGGish"} <= set(found.index):
-        return Finding("not judged: where instruments sound is known of rendered music alone", "")
-    (a, a_low, a_high), (b, b_low, b_high) = (_numbers(found.loc[name]) for name in ("ResNet-50", "VGGish"))
-    gain = a - b
-    low, high = gain - hypot(a - a_low, b_high - b), gain + hypot(a_high - a, b - b_low)
+    ours, theirs = (_maps(analysis, arm) for arm in (RESNET, VGGISH))
+    on = ["seed", "key", "instrument"]
+    pairs = ours.merge(theirs, on=on, suffixes=("", "_of_vggish"))
+    found = None
+    if len(pairs):
+        pairs["resnet"] = pairs["where_and_when"] - pairs["area"]
+        pairs["vggish"] = pairs["where_and_when_of_vggish"] - pairs["area_of_vggish"]
+        found = gain(pairs, "resnet", "vggish", level=level, bounds=(-2.0, 2.0))
+    if why := _why_not(found, analysis):
+        return Finding(why, "")
     finding = decide(
-        "share of the map on the instrument, ResNet-50 minus VGGish", gain, low, high, rests_on=(f"{MAPS}.csv",)
+        "share of the maps on the instrument beyond a uniform map's, ResNet-50 minus VGGish, "
+        f"{_counted(found.pairs, found.units, analysis)}",
+        found.difference,
+        found.low,
+        found.high,
+        rests_on=_folders([*analysis.select(RESNET), *analysis.select(VGGISH)]),
     )
-    return of_seeds(finding, int(found["seeds"].min()))
+    return of_seeds(finding, found.seeds)
 
 
-def _map_gains(results: Path) -> pd.DataFrame | None:
-    """By network, what its maps have on the instrument beyond a uniform map."""
-    rows = table_rows(results, MAPS)
-    if rows is None:
-        return None
-    rows = rows[(rows["measure"] == "where_and_when") & (rows["against"] == "a uniform map")]
-    return rows.set_index(rows["network"].str.partition(" ")[0])
+def _maps(analysis: Analysis, arm: str) -> pd.DataFrame:
+    """What was measured of an arm's maps under the paper's condition, with the unit of each row's clip."""
+    columns = ["seed", "key", "instrument", "where_and_when", "area", "untrained_where_and_when", "unit"]
+    maps = analysis.measured("maps")
+    maps = maps[(maps["arm"] == arm) & (maps["condition"] == analysis.base)]
+    if maps.empty:
+        return pd.DataFrame(columns=columns)
+    return maps.assign(unit=analysis.units(maps["key"].to_numpy()))[columns]
 
 
-def _numbers(row: pd.Series) -> tuple[float, float, float]:
-    return tuple(float(row[name]) for name in ("difference", "difference_low", "difference_high"))
+def _why_not(found: Gain | None, analysis: Analysis) -> str:
+    """Why nothing can be said of maps; "" where something can."""
+    if found is None:
+        return "not judged: where instruments sound is known of rendered music alone, and measured by the run"
+    return f"not judged: {found.units} {analysis.unit} are too few for an interval" if np.isnan(found.low) else ""
 
 
-def _mean_score(study: Study, records: Sequence[Record], arm: str) -> float:
-    return float(np.mean([r.data["metrics"]["valid"][study.metric] for r in records if r.arm == arm]))
+def _counted(pairs: int, units: int, analysis: Analysis) -> str:
+    return f"{pairs} maps of {units} {analysis.unit}"
+
+
+def _folders(records: Iterable[Record]) -> tuple[str, ...]:
+    """Where the trials are kept that something rests on, a folder for each arm and condition."""
+    return tuple(dict.fromkeys(f"{KEPT}/{r.folder.parent.name}" for r in records))

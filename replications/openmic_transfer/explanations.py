@@ -1,34 +1,27 @@
-"""What the trained networks listened to: the paper's GradCAM and Deep Feature Factorization, seen, heard and scored.
+"""What the trained networks listened to: the paper's GradCAM and Deep Feature Factorization, to see and to hear.
 
 Heat maps are the paper's (IV.H): GradCAM at ResNet-50's last block and at VGGish's last convolution, and concepts by
-Deep Feature Factorization, for VGGish too, where the paper could not. On a pocket corpus, where every instrument's
-stem is known, each map is scored against where and when its instrument really sounds.
+Deep Feature Factorization, for VGGish too, where the paper could not. How far the maps point at their instruments is
+measured in `maps`.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import soxr
-import torch
-from torch import nn
 
 from harness import explain, features
 from harness.corpora import Corpus
-from harness.corpora.pocket import openmic as pocket
-from harness.features import FrontEnd
-from harness.parallel import parallel_map
-from harness.report import estimates, gallery
-from harness.report.writers import Column, Table
+from harness.report import gallery
 from harness.studies import networks
+from harness.studies.context import Opened
 from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
+from replications.openmic_transfer.maps import Explained, Truth, explained, find_truths
 
-#: Clips in the gallery, and clips of the test part on which maps are scored.
-GALLERY_CLIPS, SCORED_CLIPS = 8, 120
+#: Clips in the gallery.
+GALLERY_CLIPS = 8
 #: Training clips that class means are taken over: enough for a mean, soon done on any corpus.
 MEAN_CLIPS = 500
 CONCEPTS = 5
@@ -36,114 +29,53 @@ CONCEPTS = 5
 SOUND_RATE = 44_100
 
 
-@dataclass(frozen=True)
-class Explained:
-    """A trained network, ready to be explained.
+def explain_best(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> dict[str, Any]:
+    """Write a gallery of the best arm of each network under the paper's condition.
 
     Parameters
     ----------
-    title
-        For people.
-    record
-        Of its trial.
-    network
-        With its best weights.
-    front_end
-        Its own.
-    inputs : ndarray (n, ...)
-        Features of the whole corpus, as the network takes them.
-    train
-        Rows of its training part.
-    """
-
-    title: str
-    record: Record
-    network: nn.Sequential
-    front_end: FrontEnd
-    inputs: np.ndarray
-    train: np.ndarray
-
-    @property
-    def windows(self) -> bool:
-        """Whether it takes a clip as patches (VGGish) rather than as one picture (ResNet-50)."""
-        return self.front_end.name == "vggish"
-
-    @property
-    def target(self) -> str:
-        """Stage whose activations GradCAM weighs (paper, IV.H: the last convolutional layer)."""
-        return "features.14" if self.windows else "layer4.2"
-
-    def batch(self, rows: Sequence[int]) -> torch.Tensor:
-        """Inputs of some clips."""
-        return torch.from_numpy(np.array(self.inputs[np.asarray(rows)], np.float32))
-
-    def picture(self, row: int) -> np.ndarray:
-        """A clip's spectrogram, frequency x time."""
-        return as_picture(self.inputs[row])
-
-    def maps(self, rows: Sequence[int], classes: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """GradCAM at the spectrogram's resolution, on one scale for a clip's windows."""
-        shape = self.picture(rows[0]).shape
-        raw = explain.gradcam(self.network, self.batch(rows), classes, target=self.target)
-        return [explain.scale(maps, shape) if len(maps) else np.zeros((0, *shape), np.float32) for maps in raw]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Where an instrument can be heard in a clip.
-
-    Parameters
-    ----------
-    mask : ndarray (bands, frames), bool
-        Bins that its stem fills.
-    sounding : ndarray (frames,), bool
-        Frames in which it sounds.
-    """
-
-    mask: np.ndarray
-    sounding: np.ndarray
-
-
-def as_picture(features_of_clip: np.ndarray) -> np.ndarray:
-    """Lay out what a network takes as one spectrogram.
-
-    Parameters
-    ----------
-    features_of_clip : ndarray (bands, frames) or (patches, frames, bands)
-        One clip of a store.
+    study, records
+        The study, and its trials on one corpus under one profile.
+    folder
+        The page goes to ``gallery/index.html`` below it.
+    jobs
+        Processes for rendering stems.
 
     Returns
     -------
-    ndarray (bands, frames)
-        Frequency x time, patches end to end.
+    dict
+        How a page shows it, see `harness.report.build`.
     """
-    return np.array(features_of_clip) if features_of_clip.ndim == 2 else np.concatenate(list(features_of_clip)).T
+    chosen = best_records(study, [r for r in records if r.condition == study.conditions[0].name])
+    if not chosen:
+        return {"figures": {}, "links": []}
+    opened = Opened()
+    contexts = [networks.restored(record, study, opened) for record in chosen]
+    shown = [explained(context, context.spec.network) for context in contexts]
+    first = chosen[0].data
+    caption = {
+        "Corpus": first["corpus"],
+        "Profile": first["profile"],
+        "Weights": ", ".join(dict.fromkeys(r.data["weights"]["kind"] for r in chosen)),
+        "Split": f"{first['split']['name']}, test part",
+        "Seed": ", ".join(dict.fromkeys(str(r.seed) for r in chosen)),
+        "Arms": ", ".join(e.title for e in shown) + " (of each network the best by validation macro F1)",
+    }
+    write_gallery(shown, chosen, contexts[0].corpus, folder / "gallery", caption=caption, jobs=jobs)
+    text = "clips with their class activation maps, to see and to hear"
+    return {"figures": {}, "links": [{"path": "gallery/index.html", "title": "Gallery", "text": text}]}
 
 
-def open_explained(study: Study, record: Record, corpus: Corpus) -> Explained:
-    """Rebuild a trained network and open its features.
-
-    Parameters
-    ----------
-    study, record, corpus
-        The study, one of its trials, and the corpus of that trial.
-
-    Returns
-    -------
-    Explained
-        On the CPU.
-    """
-    blueprint, of = networks.restore(record, study)
-    inputs = networks.open_inputs(of, blueprint.front_end, corpus)
-    title = {"resnet50": "ResNet-50", "vggish": "VGGish"}[of.arm.network]
-    return Explained(
-        title=f"{title} ({of.arm.title})",
-        record=record,
-        network=blueprint.network,
-        front_end=blueprint.front_end,
-        inputs=inputs.store.array,
-        train=inputs.rows["train"],
-    )
+def best_records(study: Study, records: Sequence[Record]) -> list[Record]:
+    """Of each network the first seed of the arm with the highest main score on the validation part."""
+    found = []
+    for network in dict.fromkeys(arm.network for arm in study.arms):
+        of_arms = [[r for r in records if r.arm == arm.name] for arm in study.arms if arm.network == network]
+        of_arms = [some for some in of_arms if some]
+        if of_arms:
+            best = max(of_arms, key=lambda some: np.mean([r.data["metrics"]["valid"][study.metric] for r in some]))
+            found.append(min(best, key=lambda r: r.seed))
+    return found
 
 
 def choose_clips(predictions: Sequence[Predictions], threshold: float, count: int) -> list[int]:
@@ -186,7 +118,7 @@ def choose_clips(predictions: Sequence[Predictions], threshold: float, count: in
 
 
 def view(
-    explained: Explained,
+    shown: Explained,
     row: int,
     outcomes: Sequence[gallery.Outcome],
     means: np.ndarray | None,
@@ -196,7 +128,7 @@ def view(
 
     Parameters
     ----------
-    explained
+    shown
         The network.
     row
         The clip.
@@ -212,11 +144,11 @@ def view(
     View
         For the gallery.
     """
-    shown = [i for i, outcome in enumerate(outcomes) if outcome.predicted or outcome.true]
+    numbers = [i for i, outcome in enumerate(outcomes) if outcome.predicted or outcome.true]
     classes = [outcome.name for outcome in outcomes]
-    (maps,) = explained.maps([row], [shown])
+    (maps,) = shown.maps([row], [numbers])
     heat_maps = []
-    for number, heat in zip(shown, maps, strict=True):
+    for number, heat in zip(numbers, maps, strict=True):
         known = truth.get(classes[number])
         # A map that is zero everywhere points nowhere: it has no share.
         share = explain.shares(heat, known.mask, known.sounding) if known and heat.any() else {}
@@ -229,19 +161,17 @@ def view(
                 uniform=share.get("area"),
             )
         )
-    if explained.windows:
+    if shown.windows:
         concepts = explain.factorize_windows(
-            explained.network, explained.batch([row]), means, target="features.15", concepts=CONCEPTS
+            shown.network, shown.batch([row]), means, target="features.15", concepts=CONCEPTS
         )
     else:
-        concepts = explain.factorize(
-            explained.network, explained.batch([row]), target=explained.target, concepts=CONCEPTS
-        )
+        concepts = explain.factorize(shown.network, shown.batch([row]), target=shown.target, concepts=CONCEPTS)
     return gallery.View(
-        network=explained.title,
-        spectrogram=explained.picture(row),
-        frame_seconds=explained.front_end.seconds_per_frame,
-        band_hz=explained.front_end.band_hz,
+        network=shown.title,
+        spectrogram=shown.picture(row),
+        frame_seconds=shown.front_end.seconds_per_frame,
+        band_hz=shown.front_end.band_hz,
         outcomes=outcomes,
         maps=heat_maps,
         concepts=concepts.maps,
@@ -250,43 +180,48 @@ def view(
 
 
 def write_gallery(
-    explained: Sequence[Explained],
-    truths: Sequence[Mapping[tuple[int, str], Truth]],
+    shown: Sequence[Explained],
+    records: Sequence[Record],
     corpus: Corpus,
     folder: Path,
     *,
     caption: Mapping[str, str],
+    jobs: int | None = None,
 ) -> Path:
     """Write the gallery of explained test clips.
 
     Parameters
     ----------
-    explained
+    shown
         The networks, trained on the same split.
-    truths
-        As `find_truths` gives them.
+    records
+        Of their trials.
     corpus
         Theirs.
     folder
         Where the page and the pictures go.
     caption
         What was run, by name.
+    jobs
+        Processes for rendering stems.
 
     Returns
     -------
     Path
         The page.
     """
-    threshold = explained[0].record.data["protocol"]["threshold"]
-    predictions = [e.record.predictions("test") for e in explained]
-    means = [_class_means(e, corpus) if e.windows else None for e in explained]
-    position = {key: i for i, key in enumerate(predictions[0].keys)}
+    threshold = records[0].data["protocol"]["threshold"]
+    predictions = [r.predictions("test") for r in records]
+    chosen = choose_clips(predictions, threshold, GALLERY_CLIPS)
+    row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
+    rows = [row_of[key] for key in predictions[0].keys[chosen]]
+    truths = find_truths([e.front_end for e in shown], corpus, rows, jobs=jobs)
+    means = [_class_means(e, corpus) if e.windows else None for e in shown]
     entries = []
-    for row in _gallery_rows(explained, corpus):
+    for i, row in zip(chosen, rows, strict=True):
         clip = corpus.clips.iloc[row]
         views = []
-        for e, p, mean, truth in zip(explained, predictions, means, truths, strict=True):
-            i = position[clip["key"]]
+        for e, p, mean, truth in zip(shown, predictions, means, truths, strict=True):
             columns = zip(corpus.classes, p.probabilities[i], p.labels[i], p.mask[i], strict=True)
             outcomes = [
                 gallery.Outcome(name, float(probability), bool(true), bool(observed), bool(probability >= threshold))
@@ -301,196 +236,7 @@ def write_gallery(
     return gallery.write_gallery(entries, folder, title=title, caption=caption, audio=corpus.pocket)
 
 
-def _class_means(explained: Explained, corpus: Corpus) -> np.ndarray:
-    rows = explained.train[:: max(1, len(explained.train) // MEAN_CLIPS)][:MEAN_CLIPS]
-    vectors = explain.pooled(explained.network, explained.inputs[rows], target="features.15")
+def _class_means(shown: Explained, corpus: Corpus) -> np.ndarray:
+    rows = shown.train[:: max(1, len(shown.train) // MEAN_CLIPS)][:MEAN_CLIPS]
+    vectors = explain.pooled(shown.network, shown.inputs[rows], target="features.15")
     return explain.class_means(vectors, corpus.labels[rows], corpus.mask[rows])
-
-
-def find_truths(
-    explained: Sequence[Explained], corpus: Corpus, *, jobs: int | None = None
-) -> list[dict[tuple[int, str], Truth]]:
-    """Where each instrument can be heard in the test clips, from its stem through each network's front end.
-
-    Parameters
-    ----------
-    explained
-        The networks, trained on the same split.
-    corpus
-        Theirs.
-    jobs
-        Processes for rendering stems.
-
-    Returns
-    -------
-    list of dict
-        Per network, by row of the clip and class: every instrument that sounds in the clips of the gallery and in
-        those that maps are scored on. Empty on a published corpus, where nobody knows.
-    """
-    if corpus.ground_truth is None:
-        return [{} for _ in explained]
-    rows = sorted({*_scored_rows(explained, corpus), *_gallery_rows(explained, corpus)})
-    labels = pocket.full_labels(corpus.root)
-    instruments = [(row, corpus.classes[c]) for row in rows for c in np.flatnonzero(labels[row])]
-    front_ends = tuple(e.front_end for e in explained)
-    clips = corpus.clips
-    tasks = [
-        (corpus.root, clips["key"].iloc[row], clips["path"].iloc[row], name, corpus.seconds, front_ends)
-        for row, name in instruments
-    ]
-    activity, step = pocket.activity(corpus.root)
-    truths: list[dict[tuple[int, str], Truth]] = [{} for _ in explained]
-    found = parallel_map(_stem_masks, tasks, description="stems of the test clips", jobs=jobs)
-    for (row, name), masks in zip(instruments, found, strict=True):
-        active = activity[row, corpus.classes.index(name)]
-        for truth, front_end, mask in zip(truths, front_ends, masks, strict=True):
-            sounding = explain.frames_sounding(active, step, mask.shape[1], front_end.seconds_per_frame)
-            truth[row, name] = Truth(mask, sounding)
-    return truths
-
-
-def _stem_masks(task: tuple[Path, str, str, str, float, tuple[FrontEnd, ...]]) -> list[np.ndarray]:
-    """Bins that one stem fills, for each front end; runs in a worker."""
-    root, key, path, name, seconds, front_ends = task
-    waveform, rate = pocket.stem(root, key, name)
-    masks = []
-    for front_end in front_ends:
-        stem = as_picture(front_end.compute(soxr.resample(waveform, rate, front_end.sample_rate)))
-        mix = as_picture(front_end.compute(features.decode(path, front_end.sample_rate, seconds=seconds)))
-        if front_end.name == "vggish":
-            decibels = 20 / np.log(10)  # its magnitudes are natural logarithms, above a constant of 0.01
-            masks.append(explain.stem_mask(stem * decibels, mix * decibels, floor_db=-34))
-        else:
-            masks.append(explain.stem_mask(stem, mix))
-    return masks
-
-
-def _gallery_rows(explained: Sequence[Explained], corpus: Corpus) -> list[int]:
-    """Rows of the corpus that the gallery shows."""
-    predictions = [e.record.predictions("test") for e in explained]
-    chosen = choose_clips(predictions, explained[0].record.data["protocol"]["threshold"], GALLERY_CLIPS)
-    return _rows(corpus, predictions[0].keys[chosen])
-
-
-def _scored_rows(explained: Sequence[Explained], corpus: Corpus) -> list[int]:
-    """Rows of the corpus on which maps are scored: the test part, or an even sample of a large one."""
-    keys = explained[0].record.predictions("test").keys
-    return _rows(corpus, keys[:: -(-len(keys) // SCORED_CLIPS)])
-
-
-def _rows(corpus: Corpus, keys: np.ndarray) -> list[int]:
-    row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
-    return [row_of[key] for key in keys]
-
-
-def score_maps(
-    explained: Sequence[Explained], truths: Sequence[Mapping[tuple[int, str], Truth]], corpus: Corpus
-) -> pd.DataFrame:
-    """Score every map of a sounding instrument on test clips of a pocket corpus.
-
-    Parameters
-    ----------
-    explained
-        The networks.
-    truths
-        As `find_truths` gives them.
-    corpus
-        A pocket corpus.
-
-    Returns
-    -------
-    DataFrame
-        One row per network, clip and sounding instrument: ``network``, ``key``, ``instrument``; shares of the map's
-        energy ``where_and_when`` and ``when`` it sounds; what a uniform map gets (``area``, ``time``); and the shares
-        of the same network with random weights (``random_where_and_when``, ``random_when``).
-    """
-    table = []
-    rows = _scored_rows(explained, corpus)
-    for e, truth in zip(explained, truths, strict=True):
-        some = np.array(e.inputs[e.train[:64]], np.float32)
-        blind = dataclasses.replace(e, network=explain.randomised(e.network, 0, some))
-        names = {row: [name for r, name in truth if r == row] for row in rows}
-        for start in range(0, len(rows), 8):
-            batch = rows[start : start + 8]
-            classes = [[corpus.classes.index(name) for name in names[row]] for row in batch]
-            for row, ours, theirs in zip(batch, e.maps(batch, classes), blind.maps(batch, classes), strict=True):
-                for name, heat, other in zip(names[row], ours, theirs, strict=True):
-                    known = truth[row, name]
-                    random = explain.shares(other, known.mask, known.sounding)
-                    table.append(
-                        {
-                            "network": e.title,
-                            "key": corpus.clips["key"].iloc[row],
-                            "instrument": name,
-                            **explain.shares(heat, known.mask, known.sounding),
-                            "random_where_and_when": random["where_and_when"],
-                            "random_when": random["when"],
-                        }
-                    )
-    return pd.DataFrame(table)
-
-
-def score_table(scores: pd.DataFrame, origin: estimates.Provenance) -> Table:
-    """Summarise `score_maps` per network.
-
-    Parameters
-    ----------
-    scores
-        As `score_maps` gives them.
-    origin
-        What they stand on.
-
-    Returns
-    -------
-    Table
-        Mean shares, and their differences to a uniform map and to random weights with intervals over clips.
-    """
-    rows = []
-    for network, maps in scores.groupby("network", sort=False):
-        for measure, title, uniform in (
-            ("where_and_when", "where and when it sounds", "area"),
-            ("when", "when it sounds", "time"),
-        ):
-            for reference, name in ((uniform, "a uniform map"), (f"random_{measure}", "random weights")):
-                result = explain.compare(maps[measure].to_numpy(), maps[reference].to_numpy(), list(maps["key"]))
-                low, high = result["interval"] or (None, None)
-                rows.append(
-                    {
-                        "network": network,
-                        "measure": measure,
-                        "measure_title": title,
-                        "against": name,
-                        "share": result["mean"],
-                        "reference": result["reference"],
-                        "difference": result["difference"],
-                        "difference_low": low,
-                        "difference_high": high,
-                        "maps": str(result["n"]),
-                        "clips": str(result["clips"]),
-                    }
-                )
-    caption = (
-        f"{origin.sentence()} Share of the energy of each GradCAM map that falls where, or when, the instrument it "
-        "explains can be heard, by its stem; mean over all instruments that sound in the clips. Difference with the "
-        "95% basic bootstrap interval over clips (1,000 replicates); one seed, nothing is known of others. °: the "
-        "interval holds zero."
-    )
-    return Table(
-        name="explanations_test",
-        title="Do the maps point at the instrument?",
-        caption=caption,
-        notes="",
-        frame=pd.DataFrame(rows),
-        columns=(
-            Column("network", "Network", "text"),
-            Column("measure_title", "Energy", "text"),
-            Column("maps", "Maps", "text"),
-            Column("share", "Share", "score"),
-            Column("against", "Against", "text"),
-            Column("reference", "Its share", "score"),
-            Column("difference", "Difference", "difference"),
-        ),
-        group=("network", "measure"),
-        section="network",
-        provenance=origin,
-    )

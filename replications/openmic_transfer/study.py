@@ -1,27 +1,28 @@
 """What must be code in the unfreezing study: how an arm is built, and what only this paper draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from harness import corpora, features
+from harness import features
+from harness.analysis.study import Analysis
 from harness.corpora import Corpus
 from harness.errors import RepriseError
 from harness.models import chain, freeze, resnet50, trainable_parameters, vggish
-from harness.report import estimates
-from harness.report.standard import figures, tables
+from harness.report import standard
+from harness.report.standard import figures
 from harness.report.writers import Table
 from harness.studies.networks import ModelSpec, expected, prepare, train
-from harness.studies.records import Record
-from harness.studies.study import Arm, Study
+from harness.studies.study import Arm
 from harness.training import masked_bce
-from replications.openmic_transfer import explanations
+from replications.openmic_transfer import maps
+from replications.openmic_transfer.explanations import explain_best as explain
+from replications.openmic_transfer.maps import measure
 
-__all__ = ["build", "expected", "explain", "figures", "prepare", "tables", "train"]
+__all__ = ["build", "expected", "explain", "figures", "measure", "prepare", "tables", "train"]
 
 
 def build(arm: Arm, corpus: Corpus, protocol: Mapping[str, Any]) -> ModelSpec:
@@ -80,40 +81,7 @@ def _adam(network: nn.Sequential, *, protocol: Mapping[str, Any]) -> torch.optim
     return torch.optim.Adam(groups, weight_decay=protocol["weight_decay"], fused=True)
 
 
-def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> list[Table]:
-    """Write the gallery of the best arm of each network, and score its maps where the stems are known.
-
-    Parameters
-    ----------
-    study, records
-        The study, and its trials on one corpus under one profile.
-    folder
-        Results; the page goes to ``gallery/index.html`` below it.
-    jobs
-        Processes for rendering stems.
-
-    Returns
-    -------
-    list of Table
-        How far the maps point at their instruments; none on a published corpus, where nobody knows.
-    """
-    base = study.conditions[0].name
-    chosen = [estimates.select(records, arm, base)[0] for arm in estimates.best_arms(study, records, base).values()]
-    if not chosen:
-        return []
-    corpus = corpora.load(chosen[0].data["corpus"])
-    networks = [explanations.open_explained(study, record, corpus) for record in chosen]
-    origin = estimates.provenance(study, chosen, "test")
-    caption = {
-        "Corpus": origin.corpus,
-        "Profile": origin.profile,
-        "Weights": origin.weights,
-        "Split": f"{origin.split}, test part",
-        "Seed": ", ".join(dict.fromkeys(str(r.seed) for r in chosen)),
-        "Arms": ", ".join(n.title for n in networks) + " (of each network the best by validation macro F1)",
-    }
-    truths = explanations.find_truths(networks, corpus, jobs=jobs)
-    explanations.write_gallery(networks, truths, corpus, folder / "gallery", caption=caption)
-    if corpus.ground_truth is None:
-        return []
-    return [explanations.score_table(explanations.score_maps(networks, truths, corpus), origin)]
+def tables(analysis: Analysis) -> list[Table]:
+    """What every study shows, and how far the maps point at their instruments, where that was measured."""
+    shown = maps.table(analysis)
+    return [*standard.tables(analysis), *([shown] if shown else [])]
