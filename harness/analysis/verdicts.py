@@ -185,7 +185,10 @@ def own_pretraining(records: Iterable[Record]) -> str:
 def gate(claim: Claim, analysis: Analysis, records: Sequence[Record]) -> str:
     """Why an order or a statement cannot be judged by these trials; "" if it can be."""
     if claim.about_pretraining:
-        unlike = [r for r in records if not _had_pretraining(r)]
+        asked = [r for r in records if r.data["weights"]["kind"] != "none"] or records  # no reference without a network
+        if claim.about_pretraining is not True:
+            asked = [r for r in records if r.arm in claim.about_pretraining]
+        unlike = [r for r in asked if not _had_pretraining(r)]
         if unlike:
             arms = dict.fromkeys(r.arm for r in unlike)
             return f"it is about pre-training, which {', '.join(arms)} did not have"
@@ -237,16 +240,11 @@ def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
         p = float(student.sf(one_sided, degrees))
         word = HOLDS if p < 1 - level else FAILS if p > level else UNDECIDED
         return _with(verdict, verdict=word, p=p)
-    inside = max(
-        float(student.sf((claim.margin - found.centre) / error, degrees)),
-        float(student.sf((claim.margin + found.centre) / error, degrees)),
-    )
-    outside = float(student.sf((abs(found.centre) - claim.margin) / error, degrees))
     detectable = claim.margin + (reach + float(student.ppf(POWER, degrees))) * error
-    if inside < 1 - level:
-        return _with(verdict, verdict=REPLICATED, p=inside, detectable=detectable)
-    if outside < 1 - level:
-        return _with(verdict, verdict=NOT_REPLICATED, p=outside, detectable=detectable)
+    word, p = replication(found.centre, error, degrees, claim.margin, level)
+    verdict = _with(verdict, verdict=word, p=p, detectable=detectable)
+    if word != INCONCLUSIVE:
+        return verdict
     more = None
     for count in range(seeds + 1, MOST_SEEDS + 1):
         half = student.ppf(level, degrees * count / seeds) * np.sqrt(run / count + run + 2 * clips + max(least, 0.0))
@@ -254,7 +252,36 @@ def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
             more = count - seeds
             break
     why = f"about {more} more seeds would settle it" if more else "no number of seeds settles it"
-    return _with(verdict, p=min(inside, outside), detectable=detectable, more_seeds=more, why=why)
+    return _with(verdict, more_seeds=more, why=why)
+
+
+def replication(centre: float, error: float, degrees: float, margin: float, level: float = 0.95) -> tuple[str, float]:
+    """Whether two runs give the same within a margin.
+
+    Parameters
+    ----------
+    centre
+        Ours minus theirs.
+    error, degrees
+        Standard error of what one more run would give minus theirs, which is one run as well.
+    margin
+        How far they may lie apart.
+    level
+        One minus the probability of calling it replicated where they lie apart by the margin, or not replicated where
+        they do not.
+
+    Returns
+    -------
+    verdict : str
+        `REPLICATED`, `NOT_REPLICATED` or `INCONCLUSIVE`.
+    p : float
+        Of the test that decided, or came closer.
+    """
+    inside = float(student.sf((margin - abs(centre)) / error, degrees))
+    outside = min(1.0, 2 * float(student.sf((abs(centre) - margin) / error, degrees)))
+    if inside < 1 - level:
+        return REPLICATED, inside
+    return (NOT_REPLICATED if outside < 1 - level else INCONCLUSIVE), min(inside, outside)
 
 
 def _of_scores(claim: Claim, analysis: Analysis) -> Difference | str:
