@@ -7,41 +7,32 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
 from harness.metrics import multiclass
-from harness.metrics.multilabel import ratio
-from harness.report import estimates
+from harness.metrics.tally import ratio
 from harness.report.style import SMALL, UNDEFINED, new_figure, style, write_foot
+from harness.report.tables import origin
 from harness.studies.records import Record
-from harness.studies.study import Study
 
 
 def confusion_matrix(
-    study: Study,
-    records: Sequence[Record],
-    arm: str,
-    *,
-    condition: str | None = None,
-    part: str = "test",
-    clip: str = "note",
-    truth: str = "played",
+    analysis: Analysis, arm: str, *, condition: str = "", part: str = "test", clip: str = "clip", truth: str = ""
 ) -> Figure:
     """Confusion matrix of an arm, clips of all seeds pooled.
 
     Parameters
     ----------
-    study
-        Gives the arms; its clips have one class each.
-    records
-        Any of the study's, of one corpus and profile.
     arm
         By name.
     condition
         By name; default: the study's first.
     part
         ``"valid"`` or ``"test"``.
-    clip, truth
-        What the study calls a clip, and the axis of the true classes.
+    clip
+        What the study calls a clip.
+    truth
+        Head of the axis of the true classes; default: what the study calls a class.
 
     Returns
     -------
@@ -54,12 +45,12 @@ def confusion_matrix(
     RepriseError
         The arm has no record under that condition.
     """
-    condition = condition or study.conditions[0].name
-    records = estimates.select(records, arm, condition)
+    study, condition = analysis.study, condition or analysis.base
+    records = analysis.select(arm, condition)
     if not records:
         raise RepriseError(f"{arm} has no record under {condition!r}; run it first")
-    classes = [name.replace("_", " ") for name in records[0].data["classes"]]
-    counts = pooled_counts(records, part)
+    classes = [name.replace("_", " ") for name in analysis.classes]
+    counts = pooled_counts(analysis, records, part)
     sums = counts.sum(axis=1, keepdims=True)
     shares = 100 * ratio(counts, np.broadcast_to(sums, counts.shape), zero_division=np.nan)
     with mpl.rc_context(style()):
@@ -84,37 +75,21 @@ def confusion_matrix(
         axes.invert_yaxis()
         axes.tick_params(length=0)
         axes.set_xlabel("predicted")
-        axes.set_ylabel(truth)
+        axes.set_ylabel(truth or study.class_title)
         axes.set_title(study.arm(arm).title)
         bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02, label="% of the row")
         bar.outline.set_visible(False)
         write_foot(
             figure,
-            f"Read a row: of all predictions for {clip}s of this instrument, how many per cent name each, and "
+            f"Read a row: of all predictions for {clip}s of this {study.class_title}, how many per cent name each, and "
             f"below how many they are. In brackets: the row's predictions, one for each test {clip} and seed. Framed: "
             f"right ones. Condition: {study.condition(condition).title}. "
-            f"{estimates.provenance(study, records, part).sentence()}",
+            f"{origin(analysis, records, part)}",
         )
     return figure
 
 
-def pooled_counts(records: Sequence[Record], part: str) -> np.ndarray:
-    """How often clips of each class were predicted to be of each class.
-
-    Parameters
-    ----------
-    records
-        Of one arm and condition; at least one.
-    part
-        ``"valid"`` or ``"test"``.
-
-    Returns
-    -------
-    np.ndarray [shape=(c, c), dtype=int64]
-        Row: the class; column: the prediction; summed over the records.
-    """
-    found = []
-    for record in records:
-        p = record.predictions(part)
-        found.append(multiclass.evaluate(p.labels, p.probabilities, p.mask)["confusion"])
-    return np.sum(found, axis=0)
+def pooled_counts(analysis: Analysis, records: Sequence[Record], part: str = "test") -> np.ndarray:
+    """How often clips of each class (row) were predicted to be of each class (column), summed over records: (c, c)."""
+    cases = (analysis.case(record, part) for record in records)
+    return np.sum([multiclass.evaluate(c.labels, c.probabilities, c.mask)["confusion"] for c in cases], axis=0)

@@ -129,10 +129,10 @@ def arm_title(study: Study, arm: str) -> str:
 
 
 def comparable(analysis: Analysis) -> list[str]:
-    """Conditions that can stand side by side: those meant for every arm, on the same split as the first of them."""
+    """Conditions that can stand side by side: the study's first, and those for every arm that are on the same split."""
     splits: dict[str, set[str]] = {}
     for r in analysis.records:
-        if not analysis.study.condition(r.condition).arms:
+        if r.condition == analysis.base or not analysis.study.condition(r.condition).arms:
             splits.setdefault(r.condition, set()).add(r.data["split"]["name"])
     first = next(iter(splits.values()), None)
     return [name for name, of in splits.items() if of == first]
