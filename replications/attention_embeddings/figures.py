@@ -6,21 +6,22 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from harness.report import estimates, orderings
-from harness.report.arm_table import arm_table
-from harness.report.estimates import METRIC_TITLES
+from harness.analysis.study import Analysis
+from harness.metrics import METRICS
+from harness.report import orderings
 from harness.report.style import CHANCE, HATCHES, LINES, MARKERS, SMALL, new_figure, palette, style, write_foot
-from harness.report.tables import condition_table
+from harness.report.tables import arm_table, averages, condition_table, origin
 from harness.report.writers import Table
-from harness.studies import claims
+from harness.studies.claims import ORDER
 from harness.studies.records import Record
-from harness.studies.study import Study
+from replications.attention_embeddings import attention_over_time
 
 #: Arms of Fig. 2 and of Fig. 3, from left to right.
 POST_PROCESSING = ("vggish_pp", "vggish_norm", "vggish_random", "log_mel")
@@ -37,40 +38,22 @@ PRETRAININGS = {
 TRAIN, VALID = palette(2)
 
 
-def tables(study: Study, records: Sequence[Record]) -> list[Table]:
-    """Every arm with its spread over seeds, and what the conditions are worth.
-
-    Parameters
-    ----------
-    study, records
-        The study, and its trials on one corpus under one profile.
-
-    Returns
-    -------
-    list of Table
-        The last only where there is more than one condition.
-    """
-    shown = [arm_table(study, records)]
-    if len({r.condition for r in records}) > 1:
-        shown.append(condition_table(study, records, arms=("arm_title", "Arm")))
-    return shown
+def tables(analysis: Analysis) -> list[Table]:
+    """Every arm with its spread over seeds, what the conditions are worth, and where the attention lies."""
+    shown = [arm_table(analysis)]
+    if len({condition for condition, _ in analysis.cells()}) > 1:
+        shown.append(condition_table(analysis))
+    attention = attention_over_time.table(analysis)
+    return [*shown, *([attention] if attention else [])]
 
 
-def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, str]]:
+def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
     """The paper's Figs. 2 and 3, the controls, the verdicts, and the curves of both stages.
 
-    Parameters
-    ----------
-    study, records
-        The study, and its trials on one corpus under one profile; those under the paper's condition are drawn.
-
-    Returns
-    -------
-    dict
-        By the stem of its files each figure with a line on what it shows. A figure none of whose arms has a record
-        is left out.
+    By the stem of its files each figure with a line on what it shows, of the trials under the paper's condition. A
+    figure none of whose arms has a record is left out.
     """
-    records = [r for r in records if r.condition == study.conditions[0].name]
+    records = [r for r in analysis.records if r.condition == analysis.base]
     trained = {r.arm for r in records}
     of_instruments = {
         "fig2_representations": (POST_PROCESSING, "Fig. 2: VGGish pre-trained on AudioSet, random VGGish, log-mel"),
@@ -78,32 +61,28 @@ def figures(study: Study, records: Sequence[Record]) -> dict[str, tuple[Figure, 
         "controls": (CONTROLS, "The same codes with and without attention"),
     }
     found = {
-        name: (instruments(study, records, arms), text)
+        name: (instruments(analysis, arms), text)
         for name, (arms, text) in of_instruments.items()
         if trained & set(arms)
     }
-    if claims.orders(study) and records:
-        found["orderings"] = (orderings.forest(study, records), "What the paper says of its arms, judged")
+    if records and any(claim.kind == ORDER for claim in analysis.claims):
+        found["orderings"] = (orderings.forest(analysis), "What the paper says of its arms, judged")
     if pretrainings(records):
-        found["pretraining_curves"] = (pretraining_curves(study, records), "First stage: losses of the pre-trainings")
+        found["pretraining_curves"] = (pretraining_curves(records), "First stage: losses of the pre-trainings")
     if any(r.data["epochs"] for r in records):
-        found["learning_curves"] = (learning_curves(study, records), "Second stage: validation score by epoch")
+        found["learning_curves"] = (learning_curves(analysis), "Second stage: validation score by epoch")
     return found
 
 
-def instruments(study: Study, records: Sequence[Record], arms: Sequence[str], *, part: str = "test") -> Figure:
-    """The main score of each instrument as bars, and over all instruments as boxes (study 003, Figs. 2 and 3).
+def instruments(analysis: Analysis, arms: Sequence[str]) -> Figure:
+    """The main score of each instrument as bars, and over all instruments as boxes (paper, Figs. 2 and 3).
 
     Parameters
     ----------
-    study
-        Gives titles and the main score.
-    records
-        Of one condition.
+    analysis
+        Of the study's trials; those under the paper's condition are drawn, on the test part.
     arms
         At most five, by name; those without a record are named below.
-    part
-        ``"valid"`` or ``"test"``.
 
     Returns
     -------
@@ -111,23 +90,26 @@ def instruments(study: Study, records: Sequence[Record], arms: Sequence[str], *,
         Left, half of the instruments above the other half: means over the seeds, with the range over the seeds where
         there are several. Right: boxes over instruments and seeds, with the mean as a number.
     """
-    present = [name for name in arms if any(r.arm == name for r in records)]
+    study, found = analysis.study, analysis.scores("test")
+    metric, about = study.metric, METRICS[study.metric]
+    present = [name for name in arms if analysis.select(name)]
     absent = [study.arm(name).title for name in arms if name not in present]
-    used = [r for r in records if r.arm in present]
-    classes = used[0].data["classes"]
+    used = [r for name in present for r in analysis.select(name)]
+    classes = analysis.classes
+    columns = [found.column(metric, name) for name in classes]
     scores = {
-        name: np.array([_of_classes(r, part, study.metric) for r in used if r.arm == name]) for name in present
+        name: found.found.plain[[analysis.records.index(r) for r in analysis.select(name)]][:, columns]
+        for name in present
     }  # (seeds, classes)
     looks = dict(zip(present, zip(palette(len(present)), HATCHES, strict=False), strict=True))
-    chance = estimates.chance(used[0].predictions(part))[study.metric]
+    chance = averages(analysis, "test", [metric])["chance"].iloc[0]
     half = (len(classes) + 1) // 2
     with mpl.rc_context(style()):
         figure = new_figure(5.6)
         panels = figure.subplot_mosaic([["first", "boxes"], ["second", "boxes"]], width_ratios=[3.5, 1])
-        for panel, columns in (("first", slice(half)), ("second", slice(half, None))):
-            some = {name: values[:, columns] for name, values in scores.items()}
-            _bars(panels[panel], some, looks, classes[columns], half)
-            panels[panel].set_ylabel(METRIC_TITLES[study.metric])
+        for panel, some in (("first", slice(half)), ("second", slice(half, None))):
+            _bars(panels[panel], {name: v[:, some] for name, v in scores.items()}, looks, classes[some], half)
+            panels[panel].set_ylabel(about.title)
         _boxes(panels["boxes"], scores, looks, [study.arm(name).title for name in present])
         for axes in panels.values():
             axes.set_ylim(0, 1)
@@ -144,12 +126,12 @@ def instruments(study: Study, records: Sequence[Record], arms: Sequence[str], *,
         several = len({r.seed for r in used}) > 1
         write_foot(
             figure,
-            f"{METRIC_TITLES[study.metric]}: mean of the F1 of presence and of absence on observed labels. "
+            f"{about.title}: mean of the F1 of presence and of absence on observed labels. "
             f"Left: {'mean over the seeds, whiskers their range' if several else 'one seed'}. Right: instruments "
             f"{'and seeds' if several else ''} pooled; box: quartiles and median, whiskers: farthest value within 1.5 "
-            "of its height, white: mean, also as a number. Chance: to guess each instrument as often as it occurs. "
+            f"of its height, white: mean, also as a number. Chance: the score of {about.chance_in_words}. "
             + (f"No record of {', '.join(absent)}. " if absent else "")
-            + estimates.provenance(study, used, part).sentence(),
+            + origin(analysis, used),
         )
     return figure
 
@@ -202,12 +184,6 @@ def _boxes(
     axes.tick_params(axis="x", length=0)
 
 
-def _of_classes(record: Record, part: str, metric: str) -> list[float]:
-    """A score of every class; NaN where undefined."""
-    scores = record.data["metrics"][part]["per_class"].values()
-    return [np.nan if entry[metric] is None else entry[metric] for entry in scores]
-
-
 def pretrainings(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
     """The pre-trainings that trials stand on.
 
@@ -225,13 +201,13 @@ def pretrainings(records: Iterable[Record]) -> dict[str, Mapping[str, Any]]:
     return {objective: found[objective] for objective in PRETRAININGS if objective in found}
 
 
-def pretraining_curves(study: Study, records: Sequence[Record]) -> Figure:
+def pretraining_curves(records: Sequence[Record]) -> Figure:
     """Losses of the first stage by epoch, an objective a panel.
 
     Parameters
     ----------
-    study, records
-        The study and its trials; at least one stands on a pre-training.
+    records
+        Trials; at least one stands on a pre-training.
 
     Returns
     -------
@@ -273,21 +249,26 @@ def pretraining_curves(study: Study, records: Sequence[Record]) -> Figure:
     return figure
 
 
-def learning_curves(study: Study, records: Sequence[Record]) -> Figure:
+def learning_curves(analysis: Analysis) -> Figure:
     """The main score on the validation part by epoch, mean and range over the seeds.
 
     Parameters
     ----------
-    study, records
-        The study and its trials under one condition; at least one was trained in epochs.
+    analysis
+        Of the study's trials; at least one under the paper's condition was trained in epochs.
 
     Returns
     -------
     matplotlib.figure.Figure
         Panels as in the figures of instruments. A marker for each seed at the epoch whose weights were kept.
     """
-    metric = study.metric
-    trained = [r for r in records if r.data["epochs"]]
+    study, metric = analysis.study, analysis.study.metric
+    trained = [r for r in analysis.records if r.condition == analysis.base and r.data["epochs"]]
+    histories = [
+        r.history()[["epoch", metric]].assign(arm=r.arm, seed=r.seed, kept=r.data["best_epoch"]) for r in trained
+    ]
+    frame = pd.concat(histories, ignore_index=True)
+    chance = averages(analysis, "valid", [metric])["chance"].iloc[0]
     with mpl.rc_context(style()):
         figure = new_figure(3.9)
         panels = figure.subplots(1, 3, sharey=True)
@@ -296,25 +277,21 @@ def learning_curves(study: Study, records: Sequence[Record]) -> Figure:
         ):
             handles = []
             for name, colour, line, marker in zip(arms, palette(len(arms)), LINES, MARKERS, strict=False):
-                of_arm = [r for r in trained if r.arm == name]
-                if not of_arm:
+                rows = frame[frame["arm"] == name]
+                if rows.empty:
                     continue
-                curves = pd.concat([r.history().set_index("epoch")[metric] for r in of_arm], axis=1)
-                axes.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.2, lw=0)
-                axes.plot(curves.index, curves.mean(axis=1), color=colour, linestyle=line)
-                for number, r in enumerate(of_arm):
-                    best = r.data["best_epoch"]
-                    axes.plot(best, curves.iloc[:, number][best], color=colour, marker=marker, mec="white", mew=0.5)
+                sns.lineplot(rows, x="epoch", y=metric, errorbar=("pi", 100), color=colour, linestyle=line, ax=axes)
+                kept = rows[rows["epoch"] == rows["kept"]]
+                axes.plot(kept["epoch"], kept[metric], color=colour, marker=marker, mec="white", mew=0.5, linestyle="")
                 handles.append(Line2D([], [], color=colour, linestyle=line, marker=marker, label=study.arm(name).title))
-            chance = estimates.chance(trained[0].predictions("valid"))[metric]
             handles.append(axes.axhline(chance, label="chance", **CHANCE))
             axes.legend(handles=handles, title=title, loc="lower center", bbox_to_anchor=(0.5, 1), handlelength=3.5)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(nbins=5, integer=True))
-        panels[0].set_ylabel(f"validation {estimates.in_words(metric)}")
+        panels[0].set_ylabel(f"validation {METRICS[metric].in_words}")
         write_foot(
             figure,
             "Lines: mean over the seeds; bands: their range. Markers: of each seed the epoch of the highest validation "
-            f"score, whose weights were kept. {estimates.provenance(study, trained, 'valid').sentence()}",
+            f"score, whose weights were kept. {origin(analysis, trained, 'valid')}",
         )
     return figure
