@@ -1,6 +1,5 @@
 """What papers say in words: each check on planted trials and tables that it must accept, and refuse."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,16 +18,13 @@ from harness.report.contrasts import Contrast
 from harness.storage import write_text
 from harness.studies import study as studies
 from harness.studies.claims import Finding
-from harness.studies.records import Record
 from replications.attention_embeddings import checks as attention
 from replications.gtzan_cam import checks as genres
 from replications.irmas_activations import checks as predominant
 from replications.openmic_transfer import checks as transfer
-from replications.single_notes import checks as notes
 
 OPENMIC, GTZAN = studies.load("openmic_transfer"), studies.load("gtzan_cam")
-IRMAS, NOTES, ATTENTION = (studies.load(n) for n in ("irmas_activations", "single_notes", "attention_embeddings"))
-SETUPS = ("setup_1", "setup_2", "setup_3", "setup_4")
+IRMAS, ATTENTION = (studies.load(n) for n in ("irmas_activations", "attention_embeddings"))
 AS_PUBLISHED = {"corpus": "openmic-2018", "profile": "paper", "weights": "published"}
 
 
@@ -356,76 +352,6 @@ def test_no_layer_answers_differently_if_all_are_known_not_to(tmp_path: Path, la
     write_rows(tmp_path, "layers", rows)
     for check, _ in BIASES:
         assert check(IRMAS, [], tmp_path).verdict == verdict
-
-
-# Single notes
-
-
-@pytest.fixture
-def set_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Record]]:
-    monkeypatch.setattr(corpora, "load", lambda name: SimpleNamespace(clips=pd.DataFrame({"key": [], "group": []})))
-
-    def write(skills: dict[str, float], **how: Any) -> list[Record]:
-        folder = tmp_path / f"runs-{len(list(tmp_path.iterdir()))}"
-        how = {"corpus": "pocket-notes", "conditions": ["paper"], **how}
-        return write_trials(
-            folder, NOTES, arms=list(skills), seeds=3, sizes=(20, 150), classes="abcdefg", skills=skills, **how
-        )
-
-    return write
-
-
-def test_every_set_up_must_be_above_chance(set_ups: Callable[..., list[Record]], tmp_path: Path) -> None:
-    able = dict.fromkeys(SETUPS, 0.3)
-    assert notes.adaptable(NOTES, set_ups(able), tmp_path).verdict == "holds"
-    one_guesses = notes.adaptable(NOTES, set_ups(able | {"setup_3": 0.0}), tmp_path)
-    assert one_guesses.verdict == "does not hold"
-    assert "setup_3" in one_guesses.evidence
-    fewer = notes.adaptable(NOTES, set_ups({"setup_1": 0.3}), tmp_path)
-    assert fewer.verdict == "not judged: no record of setup_2"
-
-
-@pytest.mark.parametrize(("untrained", "verdict"), [(0.1, "holds"), (0.5, "does not hold")])
-def test_transfer_is_judged_against_a_base_without_it(
-    set_ups: Callable[..., list[Record]], tmp_path: Path, untrained: float, verdict: str
-) -> None:
-    here = set_ups({"setup_4": 0.3}, weights="published")
-    assert notes.transfer_helps(NOTES, here, tmp_path).verdict.startswith("not judged: no record")
-    both = [*here, *set_ups({"setup_4": untrained}, conditions=["random-weights"])]
-    assert notes.transfer_helps(NOTES, both, tmp_path).verdict == verdict
-    assert notes.transfer_helps(NOTES, set_ups({"setup_4": 0.3}), tmp_path).verdict.startswith("not judged: no trial")
-
-
-@pytest.mark.parametrize(
-    ("high", "low", "verdict"),
-    [(0.05, 0.3, "holds"), (0.3, 0.3, "does not hold"), (None, 0.3, "not judged: no record")],
-)
-def test_a_rate_matters_if_either_does(
-    set_ups: Callable[..., list[Record]], tmp_path: Path, high: float | None, low: float, verdict: str
-) -> None:
-    found = set_ups({"setup_4": 0.3})
-    for condition, skill in (("high-rate", high), ("low-rate", low)):
-        if skill == 0.3:  # the very same predictions
-            found += [replace(r, data={**r.data, "condition": condition}) for r in found if r.condition == "paper"]
-        elif skill is not None:
-            found += set_ups({"setup_4": skill}, conditions=[condition])
-    assert notes.rate_matters(NOTES, found, tmp_path).verdict.startswith(verdict)
-
-
-@pytest.mark.parametrize(("late", "verdict"), [(0.1, "holds"), (-0.1, "does not hold"), (0.0, "undecided")])
-def test_who_stagnates_gains_less_in_the_end(
-    set_ups: Callable[..., list[Record]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float, verdict: str
-) -> None:
-    def history(record: Record) -> pd.DataFrame:
-        epochs = np.arange(1, 51)
-        gain = late * (epochs > 40) if record.arm == "setup_4" else 0.0
-        return pd.DataFrame({"epoch": epochs, "accuracy": 0.5 + gain + 0.001 * record.seed * (epochs == 50)})
-
-    found = set_ups({"setup_1": 0.3, "setup_4": 0.3})
-    short = notes.stagnates(NOTES, found, tmp_path)
-    assert short.verdict.startswith("not judged: fewer than two seeds were trained beyond epoch 30")
-    monkeypatch.setattr(Record, "history", history)
-    assert notes.stagnates(NOTES, found, tmp_path).verdict == verdict
 
 
 # Objectives

@@ -185,7 +185,7 @@ def own_pretraining(records: Iterable[Record]) -> str:
 def gate(claim: Claim, analysis: Analysis, records: Sequence[Record]) -> str:
     """Why an order or a statement cannot be judged by these trials; "" if it can be."""
     if claim.about_pretraining:
-        asked = [r for r in records if r.data["weights"]["kind"] != "none"] or records  # no reference without a network
+        asked = records
         if claim.about_pretraining is not True:
             asked = [r for r in records if r.arm in claim.about_pretraining]
         unlike = [r for r in asked if not _had_pretraining(r)]
