@@ -3,25 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from types import ModuleType
 
 import numpy as np
-from scipy import stats
 
-from harness.corpora.segments import clips_of
+from harness.analysis.measured import decided
+from harness.analysis.resampling import BLOCKS, Resampled, resample
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
-from harness.metrics import uncertainty
-from harness.metrics.seeds import Replicates, joint
-from harness.report import estimates
-from harness.report.estimates import Estimate
-from harness.report.resampling import Draws
-from harness.studies.records import Record, scoring
-from harness.studies.study import Study
+from harness.metrics import METRICS, weighted
+from harness.report.tables import arm_title
+from harness.report.writers import Number
+from harness.studies.records import Record
 
 #: What a choice is about: how is scored, what is chosen on which part, or what was trained on.
 SCORING, CHOOSING, TRAINING = "scoring", "choosing", "training"
-#: Labels, probabilities and mask, as ``validate`` of the task's metrics gives them.
+#: Labels, probabilities and mask, as `harness.metrics.validate` gives them.
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -42,7 +38,7 @@ class Switch:
     kind
         `SCORING`, `CHOOSING` or `TRAINING`.
     over
-        What the interval is over: ``"seeds"``, clips or what the study groups them by, or both together.
+        What the interval is over: ``"seeds"``, clips or what is drawn whole, or both together.
     """
 
     choice: str
@@ -50,81 +46,50 @@ class Switch:
     other: str
     before: float
     after: float
-    effect: Estimate
+    effect: Number
     kind: str
     over: str
 
 
 class Part:
-    """What one trial predicted of one part, ready to be scored in several ways.
+    """What one trial predicted of one part, ready to be scored in several ways."""
 
-    Parameters
-    ----------
-    record
-        The trial's.
-    part
-        ``"valid"`` or ``"test"``.
-    metric
-        The study's main score.
-    """
+    def __init__(self, analysis: Analysis, record: Record, part: str = "test") -> None:
+        case = analysis.case(record, part)
+        self.task, self.metric = analysis.study.task, analysis.study.metric
+        self.predictions, self.units = analysis.predictions(record, part), case.units
+        self.keys, self.threshold = self.predictions.keys, case.threshold
+        self.arrays: Arrays = (case.labels, case.probabilities, case.mask)
 
-    def __init__(self, record: Record, part: str, metric: str) -> None:
-        self.record, self.metric = record, metric
-        self.predictions = record.predictions(part)
-        self.module: ModuleType = scoring(record.data)
-        self.threshold: float = record.data["protocol"].get("threshold", 0.5)
-        p = self.predictions
-        self.arrays: Arrays = self.module.validate(p.labels, p.probabilities, p.mask)
+    def score(self, weights: np.ndarray, **how: object) -> np.ndarray:
+        """A score under many weightings of the clips, (r,), NaN where undefined; `how` as for `both`."""
+        return self.both(weights, **how)[0]
 
-    @property
-    def keys(self) -> np.ndarray:
-        """The clips, or segments, (n,)."""
-        return self.predictions.keys
+    def classes(self, weights: np.ndarray, **how: object) -> np.ndarray:
+        """The same of every class, (r, c), of a score that is a mean over them."""
+        return self.both(weights, **how)[1]
 
-    def score(
+    def both(
         self,
         weights: np.ndarray,
         *,
         arrays: Arrays | None = None,
-        metric: str | None = None,
+        metric: str = "",
         threshold: float | np.ndarray | None = None,
-    ) -> np.ndarray:
-        """A score under many weightings of the clips.
-
-        Parameters
-        ----------
-        weights : np.ndarray [shape=(r, n)]
-            How often each clip counts.
-        arrays, metric, threshold
-            Where they are not the trial's own; a threshold may be one for each class.
-
-        Returns
-        -------
-        np.ndarray [shape=(r,)]
-            NaN where undefined.
-        """
-        return self.averages_and_classes(weights, arrays=arrays, metric=metric, threshold=threshold)[0]
-
-    def averages_and_classes(
-        self,
-        weights: np.ndarray,
-        *,
-        arrays: Arrays | None = None,
-        metric: str | None = None,
-        threshold: float | np.ndarray | None = None,
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """As `score`, and the scores of the classes, (r, c) by name."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The score and those of the classes; arrays, metric and threshold where they are not the trial's own."""
         name = metric or self.metric
-        averages, per_class = self.module.weighted_scores(
+        averages, per_class = weighted(
+            self.task,
             *(arrays or self.arrays),
             weights,
             metrics=(name,),
             threshold=self.threshold if threshold is None else threshold,
         )
-        return averages[name], per_class
+        return averages[name], per_class.get(METRICS[name].per_class, np.empty((len(weights), 0)))
 
 
-#: From a part and weights (r, n) to scores (r,).
+#: From a part and weights (r, n) to scores (r,), or to several (r, k).
 Scorer = Callable[[Part, np.ndarray], np.ndarray]
 
 
@@ -133,16 +98,10 @@ class Trials:
 
     Parameters
     ----------
-    study
-        Gives the main score and the conditions.
-    records
-        Any of the study's, of one corpus and profile.
     arm
         By name.
-    replicates, level
-        Of the bootstrap. Without replicates there are no intervals.
-    unit, units
-        What replicates draw whole: its name in the plural, and from keys (n,) the names of what each belongs to (n,).
+    intervals
+        Whether clips are resampled at all; without, the effects are known alone.
 
     Raises
     ------
@@ -150,85 +109,49 @@ class Trials:
         The arm has no trial under the study's first condition.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        records: Sequence[Record],
-        arm: str,
-        *,
-        replicates: int = 1000,
-        level: float = 0.95,
-        unit: str = "clips",
-        units: Callable[[np.ndarray], np.ndarray] = clips_of,
-    ) -> None:
-        self.study, self.replicates, self.level, self.unit, self.units = study, replicates, level, unit, units
-        self.title = study.arm(arm).title
-        if [a.title for a in study.arms].count(self.title) > 1:
-            self.title += f" ({study.arm(arm).network})"
-        self.metric = study.metric
-        first, *others = (c.name for c in study.conditions)
-        self.records = estimates.select(records, arm, first)
-        self.others = {name: estimates.select(records, arm, name) for name in others}
+    def __init__(self, analysis: Analysis, arm: str, *, intervals: bool = True) -> None:
+        self.analysis, self.study, self.metric = analysis, analysis.study, analysis.study.metric
+        self.title, self.unit, self.level = arm_title(analysis.study, arm), analysis.unit, analysis.level
+        self.draws = {"replicates": analysis.replicates if intervals else 1, "blocks": BLOCKS if intervals else 1}
+        self.records = analysis.select(arm)
+        self.others = {c.name: analysis.select(arm, c.name) for c in analysis.study.conditions[1:]}
         if not self.records:
-            raise RepriseError(f"arm {arm} of {study.name} has no trial under {first!r}; run it first")
-        self.parts = [Part(r, "test", self.metric) for r in self.records]
+            raise RepriseError(f"arm {arm} of {self.study.name} has no trial under {analysis.base!r}; run it first")
+        self.parts = [Part(analysis, r) for r in self.records]
 
     @cached_property
     def valid(self) -> list[Part]:
         """The validation parts, in the order of the seeds."""
-        return [Part(r, "valid", self.metric) for r in self.records]
+        return [Part(self.analysis, r, "valid") for r in self.records]
 
     @cached_property
-    def draws(self) -> Draws:
-        """Of the test parts."""
-        return self.draws_of([self.parts])
-
-    @cached_property
-    def usual(self) -> np.ndarray:
-        """Main score of every seed as the study takes it, (seeds, 1 + replicates)."""
+    def usual(self) -> Resampled:
+        """Main score of every seed as the study takes it."""
         return self.replay(lambda part, weights: part.score(weights))
-
-    def draws_of(self, sides: Sequence[Sequence[Part]]) -> Draws:
-        """Draws for parts that are compared with each other, a sequence for each side."""
-        return Draws([[p.keys for p in side] for side in sides], self.replicates, self.units)
 
     @property
     def everything_observed(self) -> bool:
         """Whether no label is missing from the test parts."""
         return all(p.arrays[2].all() for p in self.parts)
 
-    def replay(self, scorer: Scorer, parts: Sequence[Part] | None = None, draws: Draws | None = None) -> np.ndarray:
-        """Scores of the clips as they are, and of resampled ones.
+    def replay(self, scorer: Scorer, parts: Sequence[Part] | None = None) -> Resampled:
+        """Scores of parts (default: the test parts) on the clips as they are and on resampled ones, a trial each."""
+        parts = self.parts if parts is None else parts
 
-        Parameters
-        ----------
-        scorer
-            What is computed of each part.
-        parts, draws
-            Default: the test parts under the study's first condition.
+        def score(number: int, weights: np.ndarray) -> np.ndarray:
+            found = scorer(parts[number], weights)
+            return found[:, None] if found.ndim == 1 else found
 
-        Returns
-        -------
-        np.ndarray [shape=(seeds, 1 + replicates)]
-            Each row begins with the score of the clips as they are. If the scorer gives several, (r, k), they are
-            behind: (seeds, 1 + replicates, k).
-        """
-        draws = draws or self.draws
-        return np.array(
-            [
-                np.concatenate([scorer(p, w) for w in chain([np.ones((1, len(p.keys)))], draws.weights(p.keys))])
-                for p in (self.parts if parts is None else parts)
-            ]
-        )
+        return resample([p.units for p in parts], score, seed=self.analysis.seed, **self.draws)
 
     def switch(
         self,
         choice: str,
         usual: str,
         other: str,
-        after: np.ndarray,
+        after: Resampled,
         *,
-        before: np.ndarray | None = None,
+        before: Resampled | None = None,
         kind: str = SCORING,
         least: float = -1.0,
     ) -> Switch:
@@ -238,9 +161,9 @@ class Trials:
         ----------
         choice, usual, other, kind
             As in `Switch`.
-        after, before : np.ndarray [shape=(seeds, 1 + replicates)]
-            Scores either way, from `replay`; default of `before`: as the study scores. What is one number of all
-            seeds is one row.
+        after, before
+            Scores either way, from `replay`; default of `before`: as the study scores. What is one number of all seeds
+            is one trial.
         least
             The least effect that is possible: 0 where the best is taken of ways among which the usual is.
 
@@ -248,38 +171,28 @@ class Trials:
         -------
         Switch
             Of the means over the seeds; the interval is over seeds and clips together, as the effect on the
-            predictions of another seed would be another one. Of one row it is over clips alone.
+            predictions of another seed would be another one. Of one trial it is over clips alone.
         """
         before = self.usual if before is None else before
-        scores = float(before[:, 0].mean()), float(after[:, 0].mean())
         gains = after - before
-        over = self.unit if len(gains) == 1 else f"seeds and {self.unit}"
-        if np.isnan(gains[:, 0]).any():
-            return Switch(choice, usual, other, *scores, Estimate(None, None, None), kind, over)
-        found = Replicates(gains[:, 0], gains[:, 1:])
-        ends = uncertainty.interval(found.score, joint(found), self.level, bounds=(least, 1.0)) or (None, None)
-        return Switch(choice, usual, other, *scores, Estimate(found.score, *ends), kind, over)
+        low, high = np.nan, np.nan
+        if self.draws["blocks"] > 1:
+            low, high, _ = decided(gains, level=self.level)
+        over = self.unit if len(gains.plain) == 1 else f"seeds and {self.unit}"
+        effect = effect_of(float(gains.plain.mean()), low, high, least)
+        return Switch(
+            choice, usual, other, float(before.plain.mean()), float(after.plain.mean()), effect, kind, over
+        )  # fmt: skip
 
 
-def over_seeds(gains: np.ndarray, level: float, *, least: float = -1.0) -> Estimate:
-    """Mean of an effect that is known of whole trials alone.
+def effect_of(value: float, low: float, high: float, least: float) -> Number:
+    """An effect with its interval, which goes no lower than the least that is possible."""
+    low, high = max(low, least), max(high, least)
+    return Number(value, low, high, doubtful=bool(low <= 0 <= high))
 
-    Parameters
-    ----------
-    gains : np.ndarray [shape=(seeds,)]
-        One per trial.
-    level
-        Of the interval, Student's t over the seeds.
-    least
-        The least effect that is possible.
 
-    Returns
-    -------
-    Estimate
-        Without interval where there is one seed.
-    """
-    mean = float(gains.mean())
-    if len(gains) == 1:
-        return Estimate(mean, None, None)
-    half = float(stats.t.ppf((1 + level) / 2, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)))
-    return Estimate(mean, max(mean - half, least), min(mean + half, 1.0))
+def across(found: Resampled, combine: Callable[[np.ndarray], np.ndarray]) -> Resampled:
+    """One trial out of several: a function of the first axis, (trials, ...) to (...), such as a mean over seeds."""
+    return Resampled(
+        combine(found.plain)[None], combine(found.drawn)[None], combine(found.left_out)[None], found.units
+    )  # fmt: skip

@@ -11,26 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from harness import corpora
-from harness.corpora import download
+from harness.analysis.measured import of_seeds_alone
+from harness.analysis.resampling import Resampled
 from harness.corpora.segments import clips_of, is_segment
-from harness.metrics import multilabel
-from harness.metrics.multilabel import ratio
-from harness.report.estimates import METRIC_TITLES, in_words
-from harness.report.replay import CHOOSING, TRAINING, Arrays, Part, Switch, Trials, over_seeds
+from harness.metrics import METRICS, metrics_of, validate
+from harness.metrics.table import OBSERVED
+from harness.metrics.tally import mean_of_defined, ratio
+from harness.report.plots import F1
+from harness.report.replay import CHOOSING, TRAINING, Arrays, Part, Switch, Trials, across, effect_of
 from harness.studies.records import by_clip
 
-#: Scores that are called F1 for short, and what sets them apart.
-F1 = {
-    "f1_macro_unmasked": "macro",
-    "f1_micro_unmasked": "micro",
-    "f1_macro_pos_masked": "macro",
-    "f1_macro2_masked": "2-class",
-}
-#: Scores of decisions, which a threshold makes.
-OF_DECISIONS = (*F1, "jaccard_samples_unmasked", "jaccard_macro_unmasked", "jaccard_micro_unmasked")
-#: The same score with the other reading of labels that nobody was asked for.
-OTHER_READING = {"f1_macro_unmasked": "f1_macro_pos_masked", "f1_macro_pos_masked": "f1_macro_unmasked"}
 #: Thresholds that are tried.
 GRID = np.arange(1, 50) / 50
 #: From where on a stricter reader calls a class present, by its relevance in [0, 1].
@@ -41,33 +31,34 @@ ENTRIES = {"split": "Split", "missing": "Missing labels in training"}
 
 def which_average(trials: Trials) -> list[Switch] | str:
     """Which of the scores that go by one name: F1 of several labels, accuracy and F1 of one."""
+    usual, known = METRICS[trials.metric], metrics_of(trials.study.task)
     if trials.study.task == "multiclass":
-        choice, usual = "Which average", in_words(trials.metric)
-        others = [m for m in ("accuracy", "balanced_accuracy", "f1_macro") if m != trials.metric]
+        choice, name = "Which average", usual.in_words
         found = [
-            trials.switch(choice, usual, in_words(m), trials.replay(lambda p, w, m=m: p.score(w, metric=m)))
-            for m in others
+            trials.switch(choice, name, m.in_words, trials.replay(lambda p, w, m=m: p.score(w, metric=m.name)))
+            for m in known.values()
+            if m.bounds == (0.0, 1.0) and m.name != usual.name
         ]
         weighted = trials.replay(lambda p, w: _weighted_f1(p, p.arrays, w))
-        return [*found, trials.switch(choice, usual, "F1, classes by frequency", weighted)]
-    if trials.metric not in F1:
-        return f"the main score is no F1 but {METRIC_TITLES[trials.metric]}"
+        return [*found, trials.switch(choice, name, "F1, classes by frequency", weighted)]
+    if usual.family != "F1":
+        return f"the main score is no F1 but {usual.title}"
     choice, whole = "Which F1", trials.everything_observed
 
-    def name(metric: str) -> str:
-        tail = ", missing = absent" if metric.endswith("unmasked") else ", observed"
-        return F1[metric] + ("" if whole else tail)
+    def tail(counts: str) -> str:
+        return "" if whole else ", observed" if counts == OBSERVED else ", missing = absent"
 
     # The other reading of missing labels is a choice of its own; without missing labels two go by one name.
-    usual, apart = name(trials.metric), (trials.metric, OTHER_READING.get(trials.metric))
-    others = {name(m): m for m in F1 if m not in apart and name(m) != usual}
+    name, apart = usual.average + tail(usual.counts), (usual.name, usual.other_reading)
+    others = {m.average + tail(m.counts): m.name for m in known.values() if m.family == "F1" and m.name not in apart}
+    others.pop(name, None)
     found = [
-        trials.switch(choice, usual, other, trials.replay(lambda p, w, m=m: p.score(w, metric=m)))
+        trials.switch(choice, name, other, trials.replay(lambda p, w, m=m: p.score(w, metric=m)))
         for other, m in others.items()
     ]
     for extra, scorer in (("classes by frequency", _weighted_f1), ("mean over clips", _clip_f1)):
         after = trials.replay(lambda p, w, scorer=scorer: scorer(p, _as_read(p), w))
-        found.append(trials.switch(choice, usual, extra, after))
+        found.append(trials.switch(choice, name, extra, after))
     return found
 
 
@@ -75,9 +66,9 @@ def missing_labels(trials: Trials) -> list[Switch] | str:
     """Whether a label that nobody was asked for counts as absent or not at all, in scoring."""
     if trials.everything_observed:
         return "every label was observed"
-    if trials.metric not in OF_DECISIONS:
-        return f"{METRIC_TITLES[trials.metric]} has one reading here"
-    masked = trials.metric.endswith("_masked")
+    if not METRICS[trials.metric].of_decisions:
+        return f"{METRICS[trials.metric].title} has one reading here"
+    masked = METRICS[trials.metric].counts == OBSERVED
     readings = ["observed alone", "missing = absent"]
     usual, other = readings if masked else readings[::-1]
     after = trials.replay(lambda p, w: p.score(w, arrays=_everywhere(p.arrays) if masked else _observed(p.arrays)))
@@ -86,25 +77,23 @@ def missing_labels(trials: Trials) -> list[Switch] | str:
 
 def undefined_classes(trials: Trials) -> list[Switch] | str:
     """Whether classes that cannot be scored count as 0 or are left out of the mean."""
-    of_class = trials.parts[0].module.MEAN_OF.get(trials.metric)
-    if of_class is None:
-        return f"{in_words(trials.metric)} is no mean over classes"
-
-    def classes(part: Part, weights: np.ndarray) -> np.ndarray:
-        return part.averages_and_classes(weights)[1][of_class]
+    if not METRICS[trials.metric].per_class:
+        return f"{METRICS[trials.metric].in_words} is no mean over classes"
 
     def as_zero(part: Part, weights: np.ndarray) -> np.ndarray:
-        return np.nan_to_num(classes(part, weights)).mean(axis=1)
+        return np.nan_to_num(part.classes(weights)).mean(axis=1)
 
     def left_out(part: Part, weights: np.ndarray) -> np.ndarray:
-        return _mean_of_defined(_without_empty(part, weights))
+        return mean_of_defined(_without_empty(part, weights))
 
     once = [(p, np.ones((1, len(p.keys)))) for p in trials.parts]
     found = []
-    if any(np.isnan(classes(p, w)).any() for p, w in once):
+    if any(np.isnan(p.classes(w)).any() for p, w in once):
         found.append(trials.switch("Undefined classes", "left out", "count as 0", trials.replay(as_zero)))
-    if trials.metric in OF_DECISIONS and any(
-        not np.array_equal(_without_empty(p, w), classes(p, w), equal_nan=True) for p, w in once
+    if (
+        trials.study.task == "multilabel"
+        and METRICS[trials.metric].of_decisions
+        and any(not np.array_equal(_without_empty(p, w), p.classes(w), equal_nan=True) for p, w in once)
     ):
         after = trials.replay(left_out)
         found.append(trials.switch("Undefined classes", "0 / 0 counts as 0", "0 / 0 is left out", after))
@@ -142,8 +131,8 @@ def scored_unit(trials: Trials) -> list[Switch] | str:
     def of_clips(part: Part, weights: np.ndarray) -> np.ndarray:
         whole = by_clip(part.predictions)
         first = np.unique(clips_of(part.keys), return_index=True)[1]
-        arrays = part.module.validate(whole.labels, whole.probabilities, whole.mask)
-        return part.score(weights[:, first], arrays=arrays)
+        found = validate(part.task, whole.labels, whole.probabilities, whole.mask, part.threshold)
+        return part.score(weights[:, first], arrays=(found.labels, found.probabilities, found.mask))
 
     return [trials.switch("What is scored", "segments", "clips: mean of their segments", trials.replay(of_clips))]
 
@@ -155,17 +144,14 @@ def label_threshold(trials: Trials) -> list[Switch] | str:
     """
     if trials.study.task == "multiclass":
         return "every clip has one class"
-    name = trials.records[0].data["corpus"]
-    if not download.status(name)["here"]:
-        return f"{name} is not here to say how sure its labels are"
-    corpus = corpora.load(name)
-    if corpus.relevance is None:
-        return f"{name} does not say how sure its labels are"
-    rows = [corpus.clips.set_index("key").index.get_indexer(p.keys) for p in trials.parts]
-    relevance = {id(p): corpus.relevance[at] for p, at in zip(trials.parts, rows, strict=True)}
-    for p, at in zip(trials.parts, rows, strict=True):
-        if (at < 0).any() or not np.array_equal((relevance[id(p)] >= 0.5) & p.arrays[2], p.arrays[0]):
-            return f"the {name} that is here is not the one that was scored"
+    clips = trials.analysis.clips
+    columns = [f"relevance_{name}" for name in trials.analysis.classes]
+    if clips is None or not set(columns) <= set(clips):
+        return "nothing here says how sure the labels are"
+    known = clips.set_index("key")[columns]
+    relevance = {id(p): known.reindex(p.keys).to_numpy(float) for p in trials.parts}
+    if any(not np.array_equal((relevance[id(p)] >= 0.5) & p.arrays[2], p.arrays[0]) for p in trials.parts):
+        return "what is said of the labels is not of those that were scored"
 
     def relabelled(present: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         def scorer(part: Part, weights: np.ndarray) -> np.ndarray:
@@ -191,16 +177,16 @@ def threshold(trials: Trials) -> list[Switch] | str:
     """
     if trials.study.task == "multiclass":
         return "the most probable class is predicted"
-    if trials.metric not in OF_DECISIONS:
-        return f"{METRIC_TITLES[trials.metric]} needs no decisions"
+    about = METRICS[trials.metric]
+    if not about.of_decisions:
+        return f"{about.title} needs no decisions"
     fixed = trials.parts[0].threshold
     grid = np.unique([*GRID, fixed])
-    of_class = multilabel.MEAN_OF.get(trials.metric)
 
     def curves(part: Part, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores at every threshold, (grid, r), and those of the classes, (grid, r, c)."""
-        found = [part.averages_and_classes(weights, threshold=t) for t in grid]
-        return np.array([f[0] for f in found]), np.array([f[1][of_class] for f in found]) if of_class else np.empty(0)
+        together, apart = zip(*(part.both(weights, threshold=t) for t in grid), strict=True)
+        return np.array(together), np.array(apart)
 
     def best(of_grid: np.ndarray) -> np.ndarray:
         """Of equally good thresholds the one that is nearest to the fixed one."""
@@ -212,28 +198,32 @@ def threshold(trials: Trials) -> list[Switch] | str:
     for valid, part in zip(trials.valid, trials.parts, strict=True):
         together, apart = curves(valid, np.ones((1, len(valid.keys))))
         chosen[id(part)] = float(best(together[:, 0]))
-        if of_class:
+        if about.per_class:
             per_class[id(part)] = best(apart[:, 0])
 
     def oracles(part: Part, weights: np.ndarray) -> np.ndarray:
         together, apart = curves(part, weights)
         found = [together.max(axis=0)]
-        if of_class:
-            found.append(_mean_of_defined(apart.max(axis=0)))
+        if about.per_class:
+            found.append(mean_of_defined(apart.max(axis=0)))
         return np.stack(found, axis=1)
 
-    def switched(other: str, after: np.ndarray, least: float = -1.0) -> Switch:
+    def switched(other: str, after: Resampled, least: float = -1.0) -> Switch:
         return trials.switch("Threshold", f"{fixed:g}", other, after, kind=CHOOSING, least=least)
 
     best_on_test = trials.replay(oracles)
+
+    def oracle(column: int) -> Resampled:
+        return best_on_test.of(range(len(trials.parts)), [column])
+
     found = [
         switched("chosen on validation", trials.replay(lambda p, w: p.score(w, threshold=chosen[id(p)]))),
-        switched("best on test", best_on_test[..., 0], least=0.0),
+        switched("best on test", oracle(0), least=0.0),
     ]
-    if of_class:
+    if about.per_class:
         after = trials.replay(lambda p, w: p.score(w, threshold=per_class[id(p)]))
         found.append(switched("per class, on validation", after))
-        found.append(switched("per class, best on test", best_on_test[..., 1], least=0.0))
+        found.append(switched("per class, best on test", oracle(1), least=0.0))
     return found
 
 
@@ -245,7 +235,9 @@ def kept_epoch(trials: Trials) -> list[Switch] | str:
     """
     histories = [r.history() for r in trials.records]
     if any(trials.metric not in h or "valid_loss" not in h for h in histories):
-        return f"histories do not have {in_words(trials.metric)}" if len(histories[0]) else "there are no epochs"
+        return (
+            f"histories do not have {METRICS[trials.metric].in_words}" if len(histories[0]) else "there are no epochs"
+        )
     rules = {
         "last": [len(h) - 1 for h in histories],
         "lowest loss": [int(h["valid_loss"].to_numpy().argmin()) for h in histories],
@@ -261,7 +253,9 @@ def kept_epoch(trials: Trials) -> list[Switch] | str:
             np.array([h[trials.metric].iloc[at] for h, at in zip(histories, chosen, strict=True)], dtype=float)
             for chosen in (kept, epochs)
         )
-        effect = over_seeds(after - before, trials.level, least=0.0 if other == "best score" else -1.0)
+        least = 0.0 if other == "best score" else -1.0
+        mean, low, high, _ = of_seeds_alone(after - before, level=trials.level)
+        effect = effect_of(mean, low, high, least)
         scores = float(before.mean()), float(after.mean())
         found.append(Switch("Epoch kept (validation part)", usual, other, *scores, effect, CHOOSING, "seeds"))
     return found or "all rules keep the same epochs"
@@ -274,14 +268,15 @@ def best_seed(trials: Trials) -> list[Switch] | str:
         return "there is one seed"
     on_valid = int(np.argmax([p.score(np.ones((1, len(p.keys))))[0] for p in trials.valid]))
 
-    mean = trials.usual.mean(axis=0, keepdims=True)  # a choice among these seeds, so that it has no value by seed
+    # A choice among these seeds, so that it has no value by seed.
+    mean = across(trials.usual, lambda scores: scores.mean(axis=0))
 
-    def switched(other: str, after: np.ndarray, least: float = -1.0) -> Switch:
+    def switched(other: str, after: Resampled, least: float = -1.0) -> Switch:
         return trials.switch("Seeds", f"mean of {count}", other, after, before=mean, kind=CHOOSING, least=least)
 
     return [
-        switched(f"best of {count} on test", trials.usual.max(axis=0)[None], least=0.0),
-        switched(f"best of {count} on validation", trials.usual[[on_valid]]),
+        switched(f"best of {count} on test", across(trials.usual, lambda scores: scores.max(axis=0)), least=0.0),
+        switched(f"best of {count} on validation", trials.usual.of([on_valid])),
     ]
 
 
@@ -294,9 +289,9 @@ def other_training(trials: Trials) -> list[Switch] | str:
         changed = {entry for pair in pairs for entry in _changed(*(r.data["protocol"] for r in pair))}
         if len(changed) != 1 or not changed <= ENTRIES.keys():
             continue
-        sides = [[Part(r, "test", trials.metric) for r in side] for side in zip(*pairs, strict=True)]
-        draws = trials.draws_of(sides)
-        before, after = (trials.replay(lambda p, w: p.score(w), side, draws) for side in sides)
+        parts = [Part(trials.analysis, r) for side in zip(*pairs, strict=True) for r in side]
+        both, count = trials.replay(lambda p, w: p.score(w), parts), len(pairs)
+        before, after = both.of(range(count)), both.of(range(count, 2 * count))
         titles = trials.study.conditions[0].title, trials.study.condition(name).title
         choice = ENTRIES[changed.pop()]
         found.append(trials.switch(choice, *titles, after, before=before, kind=TRAINING))
@@ -332,14 +327,12 @@ def _observed(arrays: Arrays) -> Arrays:
 
 def _as_read(part: Part) -> Arrays:
     """Arrays of which unmasked scores read missing labels as the main score does."""
-    return _observed(part.arrays) if part.metric.endswith("_masked") else part.arrays
+    return _observed(part.arrays) if METRICS[part.metric].counts == OBSERVED else part.arrays
 
 
 def _weighted_f1(part: Part, arrays: Arrays, weights: np.ndarray) -> np.ndarray:
     """F1 of each class, weighted by how often it is present (scikit-learn's ``average="weighted"``)."""
-    per_class = part.averages_and_classes(weights, arrays=arrays)[1]
-    support = weights @ arrays[0]
-    scores = per_class["f1"] if "f1" in per_class else per_class["f1_unmasked"]
+    scores, support = part.classes(weights, arrays=arrays, metric=F1[part.task]), weights @ arrays[0]
     return ratio(np.nansum(support * scores, axis=1), support.sum(axis=1), zero_division=np.nan)
 
 
@@ -354,22 +347,20 @@ def _without_empty(part: Part, weights: np.ndarray) -> np.ndarray:
     """Scores of the classes, (r, c), NaN where nothing was to be found and nothing was, so that F1 is 0 / 0."""
     labels, probabilities, mask = part.arrays
     predicted = probabilities >= part.threshold
-    per_class = part.averages_and_classes(weights)[1]
+    about = METRICS[part.metric]
 
-    def defined(name: str, counted: np.ndarray) -> np.ndarray:
-        return np.where(weights @ counted == 0, np.nan, per_class[name])
+    def defined(scores: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        return np.where(weights @ counted == 0, np.nan, scores)
 
-    if part.metric == "f1_macro2_masked":
-        presence = defined("f1_pos_masked", (labels | predicted) & mask)
-        absence = defined("f1_neg_masked", ~(labels & predicted) & mask)
-        return _mean_of_defined(np.stack([presence, absence], axis=-1))
-    seen = mask if part.metric.endswith("_masked") else np.ones_like(mask)
-    return defined(multilabel.MEAN_OF[part.metric], (labels | predicted) & seen)
-
-
-def _mean_of_defined(scores: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is defined; NaN where nothing is."""
-    return ratio(np.nansum(scores, axis=-1), (~np.isnan(scores)).sum(axis=-1), zero_division=np.nan)
+    scores = part.classes(weights)
+    if about.average == "2-class":  # the mean of the F1 of presence and of the F1 of absence
+        of_presence = part.classes(weights, metric="f1_macro_pos_masked")
+        presence = defined(of_presence, (labels | predicted) & mask)
+        absence = defined(2 * scores - of_presence, ~(labels & predicted) & mask)
+        defined_of = ~np.isnan([presence, absence])
+        sums = np.nansum([presence, absence], axis=0)
+        return ratio(sums, defined_of.sum(axis=0), zero_division=np.nan)
+    return defined(scores, (labels | predicted) & (mask if about.counts == OBSERVED else True))
 
 
 def _changed(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> set[str]:

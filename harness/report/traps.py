@@ -7,7 +7,7 @@ those between papers.
 """
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -19,15 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
-from harness.report import estimates, style, writers
-from harness.report.estimates import in_words, lower_is_better
+from harness.metrics import METRICS
+from harness.report import style, writers
 from harness.report.replay import CHOOSING, SCORING, TRAINING, Switch, Trials
-from harness.report.resampling import units_of
 from harness.report.switches import CHOICES
+from harness.report.tables import about, averages, interval_in_words, origin
 from harness.report.writers import UNDEFINED, Column, Table, in_points
-from harness.studies.records import Record
-from harness.studies.study import Study
 
 #: Stem of the files.
 NAME = "traps"
@@ -74,28 +73,14 @@ class Traps:
         return sum(before * after < 0 for before, after in pairs), len(pairs)
 
 
-def survey(
-    study: Study,
-    records: Sequence[Record],
-    *,
-    arm: str | None = None,
-    replicates: int = 1000,
-    level: float = 0.95,
-) -> Traps:
+def survey(analysis: Analysis, *, arm: str | None = None) -> Traps:
     """Switch every choice that arises.
 
     Parameters
     ----------
-    study
-        Gives the main score, the arms and the conditions.
-    records
-        Any of the study's, of one corpus and profile.
     arm
         Which arm is shown; default: of those that learn in epochs, if there are any, the one with the best main score
         on the validation part.
-    replicates, level
-        Of the bootstrap over seeds and clips together, or what the study groups clips by
-        (`harness.report.resampling.units_of`).
 
     Returns
     -------
@@ -107,51 +92,34 @@ def survey(
     RepriseError
         No arm, or not the one asked for, has a trial under the study's first condition; or the main score is a loss.
     """
-    if lower_is_better(study.metric):
+    study = analysis.study
+    if not METRICS[study.metric].higher_is_better:
         raise RepriseError(f"the main score of {study.name} is a loss, which has no points; name a score in study.toml")
-    condition = study.conditions[0].name
-    played = [a.name for a in study.arms if estimates.select(records, a.name, condition)]
+    played = [a for c, a in analysis.cells() if c == analysis.base]
     if not played:
-        raise RepriseError(f"no arm of {study.name} has a trial under {condition!r}; run it first")
+        raise RepriseError(f"no arm of {study.name} has a trial under {analysis.base!r}; run it first")
     if arm is None:
+        valid = averages(analysis, "valid", [study.metric])
+        valid = valid[valid["condition"] == analysis.base].set_index("arm")["mean"].fillna(-np.inf)
         learning = [name for name in played if study.arm(name).parameters] or played
-        arm = max(learning, key=lambda name: _mean_valid(study, estimates.select(records, name, condition)))
-    unit, units = units_of(study, records)
-    trials = {
-        name: Trials(
-            study, records, name, replicates=replicates if name == arm else 0, level=level, unit=unit, units=units
-        )
-        for name in dict.fromkeys([arm, *played])
-    }
+        arm = max(learning, key=lambda name: valid[name])
+    trials = {name: Trials(analysis, name, intervals=name == arm) for name in dict.fromkeys([arm, *played])}
     switches, silent = _switch_all(trials[arm])
-    switches.sort(key=lambda s: -abs(s.effect.value or 0.0))
+    switches.sort(key=lambda s: -np.nan_to_num(abs(s.effect.value)))
     effects: dict[tuple[str, str], dict[str, tuple[float, float]]] = {(s.choice, s.other): {} for s in switches}
     for name, of_arm in trials.items():
         for s in switches if name == arm else _switch_all(of_arm)[0]:
-            if (s.choice, s.other) in effects and s.effect.value is not None:
+            if (s.choice, s.other) in effects and not np.isnan(s.effect.value):
                 effects[s.choice, s.other][name] = (s.before, s.after)
-    scores = np.sort([of_arm.usual[:, 0].mean() for of_arm in trials.values()])
+    scores = np.sort([of_arm.usual.plain.mean() for of_arm in trials.values()])
     gap = float(scores[-1] - scores[-2]) if len(scores) > 1 else None
     return Traps(arm, tuple(switches), tuple(effects.values()), silent, gap, trials[arm])
 
 
-def table(study: Study, traps: Traps) -> Table:
-    """The switches with the main score before and after.
-
-    Parameters
-    ----------
-    study
-        Whose they are.
-    traps
-        From `survey`.
-
-    Returns
-    -------
-    Table
-        One row per switch, the greatest effect first.
-    """
-    trials = traps.trials
-    rows = []
+def table(traps: Traps) -> Table:
+    """The switches with the main score before and after, one row per switch, the greatest effect first."""
+    trials, rows = traps.trials, []
+    corpus = trials.records[0].data["corpus"]
     for number, s in enumerate(traps.switches):
         effects = [after - before for before, after in traps.others[number].values()]
         swapped, pairs = traps.swapped(number)
@@ -159,28 +127,24 @@ def table(study: Study, traps: Traps) -> Table:
             {
                 "number": number + 1,
                 "arm": traps.arm,
-                "metric": study.metric,
+                "metric": trials.metric,
                 "kind": s.kind,
                 "choice": s.choice,
                 "usual": s.usual,
                 "other": s.other,
                 "score": s.before,
                 "switched": s.after,
-                "effect": s.effect.value,
-                "effect_low": s.effect.low,
-                "effect_high": s.effect.high,
+                "effect": s.effect,
                 "interval_over": s.over,
                 "least_of_arms": min(effects, default=None),
                 "greatest_of_arms": max(effects, default=None),
-                "range_title": _points_range(effects) if pairs else UNDEFINED,
+                "range": _points_range(effects) if pairs else UNDEFINED,
                 "pairs_swapped": swapped,
                 "pairs": pairs,
-                "swapped_title": f"{swapped} of {pairs}" if pairs else UNDEFINED,
+                "swapped": f"{swapped} of {pairs}" if pairs else UNDEFINED,
             }
         )
-    numbers = ("score", "switched", "effect", "effect_low", "effect_high", "least_of_arms", "greatest_of_arms")
-    origin = estimates.provenance(study, trials.records, "test")
-    several = Column("range_title", "All arms", "text"), Column("swapped_title", "Swapped", "text")
+    several = Column("range", "All arms", "text"), Column("swapped", "Swapped", "text")
     silent = "; ".join(f"{name}: {why}" for name, why in traps.silent.items())
     compared = []
     if traps.gap is not None:
@@ -190,10 +154,12 @@ def table(study: Study, traps: Traps) -> Table:
         ]
     return Table(
         name=NAME,
-        title=f"What silent choices of protocol are worth on {origin.corpus}: {trials.title.rstrip('.')}",
-        caption=" ".join([origin.sentence(), _rule(study, traps), *compared, "°: the interval holds zero."]),
+        title=f"What silent choices of protocol are worth on {corpus}: {trials.title.rstrip('.')}",
+        caption=" ".join(
+            [origin(trials.analysis, trials.records), _rule(traps), *compared, "°: the interval holds zero."]
+        ),
         notes=f"Does not arise here: {silent}." if silent else "",
-        frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
+        frame=pd.DataFrame(rows),
         columns=(
             Column("choice", "Choice", "text", width=0.16),
             Column("usual", "Here", "text", width=0.16),
@@ -204,19 +170,12 @@ def table(study: Study, traps: Traps) -> Table:
         ),
         group=("number",),
         section="arm",
-        provenance=origin,
+        about=about(trials.analysis, trials.records),
     )
 
 
-def forest(study: Study, traps: Traps) -> Figure:
+def forest(traps: Traps) -> Figure:
     """Every switch as its effect with the interval, the greatest on top.
-
-    Parameters
-    ----------
-    study
-        Whose they are.
-    traps
-        From `survey`.
 
     Returns
     -------
@@ -236,14 +195,12 @@ def forest(study: Study, traps: Traps) -> Figure:
             marker, colour = marks[s.kind]
             strokes = [100 * (after - before) for name, (before, after) in others.items() if name != traps.arm]
             axes.plot(strokes, [place] * len(strokes), linestyle="", marker="|", markersize=6, color="0.45", alpha=0.8)
-            if s.effect.low is not None:
-                axes.plot([100 * s.effect.low, 100 * s.effect.high], [place] * 2, color=colour, linewidth=1.4)
-            if s.effect.value is not None:
-                axes.plot(100 * s.effect.value, place, color=colour, marker=marker, markersize=4.5)
+            axes.plot([100 * s.effect.low, 100 * s.effect.high], [place] * 2, color=colour, linewidth=1.4)
+            axes.plot(100 * s.effect.value, place, color=colour, marker=marker, markersize=4.5)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"change of {in_words(study.metric)}, in points")
+        axes.set_xlabel(f"change of {METRICS[traps.trials.metric].in_words}, in points")
         found = {s.kind for s in traps.switches}
         handles = [
             Line2D([], [], color=colour, marker=marker, label=KINDS[kind])
@@ -254,36 +211,14 @@ def forest(study: Study, traps: Traps) -> Figure:
             handles.append(Line2D([], [], linestyle="", color="0.45", marker="|", label="another arm"))
             handles.append(Patch(**BAND, label="less than from the best arm to the second best"))
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
-        origin = estimates.provenance(study, traps.trials.records, "test")
-        arm = traps.trials.title.rstrip(".")
-        style.write_foot(figure, f"Arm shown: {arm}. {_rule(study, traps)} {origin.sentence()}")
+        arm, stands_on = traps.trials.title.rstrip("."), origin(traps.trials.analysis, traps.trials.records)
+        style.write_foot(figure, f"Arm shown: {arm}. {_rule(traps)} {stands_on}")
     return figure
 
 
-def write(study: Study, traps: Traps, folder: Path) -> list[Path]:
-    """Write the table and the plot.
-
-    Parameters
-    ----------
-    study
-        Whose they are.
-    traps
-        From `survey`.
-    folder
-        Made if need be.
-
-    Returns
-    -------
-    list of Path
-        ``traps`` as CSV, Markdown, LaTeX, PNG and PDF.
-
-    Raises
-    ------
-    RepriseError
-        A file cannot be written.
-    """
-    paths = writers.write(table(study, traps), folder)
-    return paths + style.save(forest(study, traps), folder / NAME)
+def write(traps: Traps, folder: Path) -> list[Path]:
+    """Write the table and the plot: ``traps`` as CSV, Markdown, LaTeX, PNG and PDF."""
+    return writers.write(table(traps), folder) + style.save(forest(traps), folder / NAME)
 
 
 def _switch_all(trials: Trials) -> tuple[list[Switch], dict[str, str]]:
@@ -299,23 +234,17 @@ def _switch_all(trials: Trials) -> tuple[list[Switch], dict[str, str]]:
     return switches, silent
 
 
-def _mean_valid(study: Study, records: Iterable[Record]) -> float:
-    """Main score on the validation part, mean over the seeds; an undefined one is worst."""
-    values = [r.data["metrics"]["valid"][study.metric] for r in records]
-    return -np.inf if None in values else float(np.mean(values))
-
-
 def _points_range(effects: Sequence[float]) -> str:
     return f"{in_points(min(effects))} to {in_points(max(effects))}"
 
 
-def _rule(study: Study, traps: Traps) -> str:
+def _rule(traps: Traps) -> str:
     """How to read the numbers, in sentences."""
     trials = traps.trials
     text = (
-        f"Here: {trials.usual[:, 0].mean():.3f} by {in_words(study.metric)}, mean over the seeds. Points: hundredths "
-        f"of it, switched minus here, with the "
-        f"{estimates.interval_in_words(trials.records, trials.unit, trials.replicates, trials.level)}."
+        f"Here: {trials.usual.plain.mean():.3f} by {METRICS[trials.metric].in_words}, mean over the seeds. Points: "
+        f"hundredths of it, switched minus here, each with its own "
+        f"{interval_in_words(trials.analysis, trials.records)}."
     )
     if any(s.choice == "Seeds" for s in traps.switches):
         text += f" Of the choice of a seed the interval is over {trials.unit} alone."
