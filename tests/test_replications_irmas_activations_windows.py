@@ -117,7 +117,7 @@ def test_the_grids_are_the_published_ones():
     assert w.GRIDS["s2"] == (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 
 
-def test_the_curve_is_sklearns_and_the_best_is_its_maximum():
+def test_the_curve_is_sklearns():
     rng = np.random.default_rng(0)
     labels = rng.random((60, 11)) < 0.2
     scores = np.clip(0.25 * labels + rng.random((60, 11)) * 0.5, 0, 1)
@@ -128,18 +128,6 @@ def test_the_curve_is_sklearns_and_the_best_is_its_maximum():
         for average in ("micro", "macro"):
             expected = sk.f1_score(labels, predicted, average=average, zero_division=0)
             assert getattr(row, f"f1_{average}") == pytest.approx(expected, abs=1e-12)
-    best = w.best_threshold(curve)
-    assert best.f1_micro == curve["f1_micro"].max()
-    assert curve.set_index("threshold").loc[best.value, "f1_macro"] == best.f1_macro
-    assert not best.at_edge
-
-
-def test_of_equal_thresholds_the_lowest_and_edges_are_told():
-    labels, scores = np.eye(3), np.full((3, 3), 0.05) + 0.9 * np.eye(3)
-    everywhere = w.best_threshold(w.threshold_curve(labels, scores, (0.2, 0.3, 0.4)))
-    assert everywhere == w.Threshold(0.2, 1.0, 1.0, at_edge=True)
-    inside = w.best_threshold(w.threshold_curve(labels, scores, (0.04, 0.06, 0.97)))
-    assert inside == w.Threshold(0.06, 1.0, 1.0, at_edge=False)
 
 
 def test_a_threshold_is_reached_by_a_score_that_equals_it():

@@ -1,6 +1,6 @@
 """What must be code in the study of predominant instruments: how the network is built, and what it is tested on."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,10 @@ from harness.models import count_parameters
 from harness.studies import networks
 from harness.studies.context import Context
 from harness.studies.networks import ModelSpec, expected, prepare
-from harness.studies.records import Predictions
+from harness.studies.records import Measured, Predictions
 from harness.studies.study import Arm
 from harness.training.losses import masked_bce, normalised_cross_entropy
+from replications.irmas_activations import filter_activations
 from replications.irmas_activations.explanations import explain, pieces
 from replications.irmas_activations.figures import figures
 from replications.irmas_activations.mixtures import draw_mixtures, labels_of, mix
@@ -26,7 +27,7 @@ from replications.irmas_activations.networks import han
 from replications.irmas_activations.tables import tables
 from replications.irmas_activations.windows import aggregate, window_outputs
 
-__all__ = ["build", "expected", "explain", "figures", "pieces", "prepare", "tables", "train"]
+__all__ = ["build", "expected", "explain", "figures", "measure", "pieces", "prepare", "tables", "train"]
 
 LOSSES = {
     "cross_entropy": normalised_cross_entropy,
@@ -96,11 +97,9 @@ def predict_mixtures(context: Context, probabilities: Callable[[np.ndarray], np.
         ``"valid_s1"`` and ``"test_s1"``: their means over the windows.
     """
     corpus, trial = context.whole, context.trial
-    keys, of_segments = (c.clips["key"].to_numpy(dtype=str) for c in (corpus, context.corpus))
+    keys = corpus.clips["key"].to_numpy(dtype=str)
     front_end = context.front_end
-    rows = {
-        part: np.flatnonzero(np.isin(keys, clips_of(of_segments[context.rows[part]]))) for part in ("valid", "test")
-    }
+    rows = {part: _rows(context, part) for part in ("valid", "test")}
     drawn = draw_mixtures(
         corpus.labels, corpus.clips["group"], rows["valid"], trial.protocol["mixtures"], seed=trial.seed
     )
@@ -124,7 +123,35 @@ def predict_mixtures(context: Context, probabilities: Callable[[np.ndarray], np.
 train = partial(networks.train, predict=predict_mixtures)
 
 
-def _spectrograms(corpus: Corpus, clips: Sequence[np.ndarray], front_end: HanSegments) -> Iterator[np.ndarray]:
+def measure(context: Context, model: torch.nn.Sequential) -> dict[str, Measured]:
+    """What filters answer to flutes and clarinets of the test part, under the first condition (`filter_activations`).
+
+    Parameters
+    ----------
+    context
+        Of the trial.
+    model
+        Trained.
+    """
+    corpus, trial, front_end = context.whole, context.trial, context.front_end
+    rows = _rows(context, "test")
+    if trial.condition.name == trial.study.conditions[0].name and set(filter_activations.COMPARED) <= set(
+        corpus.classes
+    ):
+        rows = rows[filter_activations.has_one(corpus.labels[rows], corpus.classes)]
+        spectrograms = _spectrograms(corpus, rows[:, None], front_end)
+        means = filter_activations.mean_activations(model, spectrograms, trial.protocol["hop"], frames=front_end.frames)
+        return {filter_activations.NAME: {"keys": corpus.clips["key"].to_numpy(dtype=str)[rows], **means}}
+    return {}
+
+
+def _rows(context: Context, part: str) -> np.ndarray:
+    """Rows of a part's whole clips."""
+    keys, of_segments = (c.clips["key"].to_numpy(dtype=str) for c in (context.whole, context.corpus))
+    return np.flatnonzero(np.isin(keys, clips_of(of_segments[context.rows[part]])))
+
+
+def _spectrograms(corpus: Corpus, clips: Iterable[np.ndarray], front_end: HanSegments) -> Iterator[np.ndarray]:
     """Whole spectrograms of mixtures of clips, one at a time, as nobody wants all of them at once."""
     paths = corpus.clips["path"]
     for rows in clips:

@@ -1,264 +1,167 @@
 """Fig. 1 as a table, and precision, recall and F1 of every instrument."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from harness import corpora
+from harness.analysis.study import Analysis
 from harness.corpora import irmas
-from harness.metrics import multilabel
-from harness.report.estimates import METRIC_TITLES, in_words, interval_in_words
+from harness.metrics import METRICS, Tally
+from harness.metrics.tally import ratio
+from harness.report.tables import about, doubtful_in_words, interval_in_words, numbers, origin, pivot
 from harness.report.writers import Column, Table
 from harness.studies.records import Record
-from harness.studies.study import Study
-from replications.irmas_activations import scores
-from replications.irmas_activations.comparison import COMPARED, comparison_table, counts_table
-from replications.irmas_activations.scores import CHOICES, found_conditions, of_condition
-from replications.irmas_activations.windows import GRIDS, Threshold
+from replications.irmas_activations import filter_activations
+from replications.irmas_activations.comparison import comparison_table, counts_table
+from replications.irmas_activations.filter_activations import COMPARED
+from replications.irmas_activations.layer_tables import filter_table, layer_table
+from replications.irmas_activations.thresholds import CHOICES, part_of, threshold
+from replications.irmas_activations.windows import GRIDS
 
 #: Rows of the first table: aggregation, and how its threshold is come to.
 ROWS = (("s2", "fixed"), ("s2", "chosen"), ("s2", "oracle"), ("s1", "chosen"), ("s1", "oracle"))
-#: Scores of the first table that take a threshold.
-METRICS = ("f1_micro_unmasked", "f1_macro_unmasked")
+MICRO, MACRO, RANKING = "f1_micro_unmasked", "f1_macro_unmasked", "lrap_unmasked"
 
 
-def tables(study: Study, records: Sequence[Record]) -> list[Table]:
-    """Micro and macro F1, every instrument, flute against clarinet, and the counts behind it.
-
-    Parameters
-    ----------
-    study, records
-        The study, and its trials on one corpus under one profile.
-
-    Returns
-    -------
-    list of Table
-        All of them; a condition without a record has no column.
-    """
-    corpus = corpora.load(records[0].data["corpus"])
-    songs = scores.songs_of(corpus)
-    shown = [fig1_table(study, records, songs), class_table(study, records, songs)]
-    if set(COMPARED) <= set(records[0].data["classes"]):
-        shown += [comparison_table(study, records, songs), counts_table(study, records, corpus)]
+def tables(analysis: Analysis) -> list[Table]:
+    """Micro and macro F1, every instrument, flute against clarinet, and what filters answer to the two."""
+    shown = [fig1_table(analysis), class_table(analysis)]
+    if set(COMPARED) <= set(analysis.classes):
+        shown += [comparison_table(analysis), counts_table(analysis)]
+        if several := filter_activations.read(analysis):
+            shown += [layer_table(analysis, several), filter_table(analysis, several[0])]
     return shown
 
 
-def fig1_table(
-    study: Study, records: Sequence[Record], songs: Mapping[str, str], *, replicates: int = 1000, level: float = 0.95
-) -> Table:
-    """Micro and macro F1 of the test excerpts by aggregation and threshold (study 001, Fig. 1).
-
-    Parameters
-    ----------
-    study
-        Gives the conditions and the published values.
-    records
-        Of one corpus and profile.
-    songs
-        Of the excerpts.
-    replicates, level
-        Of the bootstrap over seeds and songs together.
+def fig1_scores(analysis: Analysis) -> pd.DataFrame:
+    """Micro and macro F1 of the test excerpts by aggregation and threshold, as ``analysis.estimates``.
 
     Returns
     -------
-    Table
-        One row per aggregation, way to come to a threshold, and score; one estimate per condition.
+    pd.DataFrame
+        With the columns ``aggregation`` and ``choice``. Thresholds are chosen by micro F1, as in others' runs; the
+        oracle of a score is the best that it can be.
     """
-    conditions = found_conditions(study, records)
-    printed = {row["metric"]: row for row in study.published if row["table"] == "fig1"}
-    chances = multilabel.chance(records[0].predictions("test").labels)
-    rows, used = [], {}
+    frames = []
     for how, choice in ROWS:
-        if choice != "fixed":
-            for name in conditions:
-                used[how, choice, name] = [scores.threshold(r, how, choice) for r in of_condition(records, name)]
-        for metric in METRICS:
-            # Others' runs choose by micro F1; the oracle of a score is the best that it can be.
-            by = metric if choice == "oracle" else METRICS[0]
-            drawn = {
-                name: scores.sampled(
-                    of_condition(records, name), how, choice, songs, metrics=(metric,), by=by, replicates=replicates
-                )[0]
-                for name in conditions
-            }
-            known = printed[metric] if (how, choice) == ("s2", "fixed") else {}
-            row = {
-                "aggregation": how.upper(),
-                "choice": choice,
-                "compared": choice if choice != "fixed" else None,  # with a single row there is no best
-                "choice_title": CHOICES[choice] if choice != "fixed" else f"{CHOICES[choice]}, {_fixed(records)}",
-                "metric": metric,
-                "metric_title": METRIC_TITLES[metric],
-                "published": known.get("value"),
-                "band_low": known["value"] - known["margin"] if known else None,
-                "band_high": known["value"] + known["margin"] if known else None,
-                "chance": chances[metric],
-            }
-            rows.append(row | _columns(drawn, metric, chances[metric], level))
+        for metrics in ([MICRO], [MACRO]) if choice == "oracle" else ([MICRO, MACRO],):
+            of_trial = partial(_threshold, analysis, how, choice, metrics[0])
+            found = analysis.estimate(analysis.records, part=part_of("test", how), metrics=metrics, threshold=of_trial)
+            frames.append(found.assign(aggregation=how.upper(), choice=choice))
     # The second aggregation ranks the classes of an excerpt as the first does.
-    drawn = {
-        name: scores.sampled(
-            of_condition(records, name), "s2", "fixed", songs, metrics=("lrap_unmasked",), replicates=replicates
-        )[0]
-        for name in conditions
-    }
-    row = {
-        "aggregation": "either",
-        "choice": "none",
-        "compared": None,
-        "choice_title": "none: ranking",
-        "metric": "lrap_unmasked",
-        "metric_title": METRIC_TITLES["lrap_unmasked"],
-        "published": None,
-        "band_low": None,
-        "band_high": None,
-        "chance": chances["lrap_unmasked"],
-    }
-    rows.append(row | _columns(drawn, "lrap_unmasked", chances["lrap_unmasked"], level))
-    origin = scores.provenance(study, records)
-    band = " and ".join(
-        f"{row['value'] - row['margin']:.2f} to {row['value'] + row['margin']:.2f} ({in_words(metric)})"
-        for metric, row in printed.items()
-    )
-    caption = (
-        f"{origin.sentence()} Mean over the seeds; in brackets the "
-        f"{interval_in_words(records, 'songs', replicates, level)}. S1: mean over windows of a second; S2: their sum, "
-        "divided by the largest class's. Oracle: no score that could have been had, but what public code reports that "
-        f"shows how it found its threshold; that of a row is best in its own score. {_thresholds(study, used)} "
-        "Published: the network's own paper, first version, of the same layers; Fig. 1 of this paper has bars without "
-        "numbers. Runs of it by others: 0.60 and 0.50, or 0.64 and 0.55 (implied by Reghunath and Rajan, 2022); "
-        f"margins of the verdicts: {band}. LRAP: label-ranking average precision. *: best of its column and way to "
-        "come to a threshold; °: not above chance, to call every instrument present every time, or in LRAP to rank "
-        "them by how often they are."
-    )
-    numbers = [c for c in rows[0] if c in ("published", "chance") or c.startswith(("ours_", "band_"))]
+    ranked = analysis.estimate(analysis.records, metrics=[RANKING])
+    return pd.concat([*frames, ranked.assign(aggregation="either", choice="none")], ignore_index=True)
+
+
+def _threshold(analysis: Analysis, how: str, choice: str, by: str, record: Record) -> float:
+    return threshold(analysis, record, how, choice, by=by)
+
+
+def fig1_table(analysis: Analysis) -> Table:
+    """Micro and macro F1 of the test excerpts by aggregation and threshold (study 001, Fig. 1)."""
+    study, found = analysis.study, fig1_scores(analysis)
+    keys = ["aggregation", "choice", "metric"]
+    frame = pivot(found.assign(cell=numbers(found)), keys, "condition", "cell")
+    frame = frame.merge(found.drop_duplicates(keys)[[*keys, "chance"]], on=keys)
+    printed = {("S2", "fixed", row["metric"]): row["value"] for row in study.published}
+    frame["published"] = [printed.get(key, np.nan) for key in frame[keys].itertuples(index=False, name=None)]
+    fixed = " or ".join(sorted({f"{r.data['protocol']['threshold']:g}" for r in analysis.records}))
+    titles = CHOICES | {"fixed": f"{CHOICES['fixed']}, {fixed}", "none": "none: ranking"}
+    frame["threshold"], frame["score"] = frame["choice"].map(titles), [METRICS[m].title for m in frame["metric"]]
+    conditions = [c for c in study.conditions if c.name in frame]
     return Table(
         name="fig1",
         title="Fig. 1: micro and macro F1 of the test excerpts",
-        caption=caption,
-        notes=" ".join(f"“{study.condition(name).title}”: {study.condition(name).note}" for name in conditions),
-        frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
+        caption=f"{origin(analysis)} Mean over the seeds, in brackets the {interval_in_words(analysis)}. S1: mean over "
+        "windows of a second; S2: their sum, divided by the largest class's. Oracle: no score that could have been "
+        "had, but what public code reports that shows how it found its threshold; that of a row is best in its own "
+        f"score. {_thresholds(analysis)} Published: the network's own paper, first version, of the same layers; Fig. 1 "
+        "of this paper has bars without numbers. Runs of it by others: 0.60 and 0.50, or 0.64 and 0.55 (implied by "
+        "Reghunath and Rajan, 2022). LRAP: label-ranking average precision. "
+        f"{doubtful_in_words([MICRO, MACRO, RANKING])}",
+        notes=" ".join(f"“{c.title}”: {c.note}" for c in conditions),
+        frame=frame.rename(columns={c.name: f"ours_{c.name}" for c in conditions}),
         columns=(
             Column("aggregation", "Scores", "text"),
-            Column("choice_title", "Threshold", "text"),
-            Column("metric_title", "Score", "text"),
+            Column("threshold", "Threshold", "text"),
+            Column("score", "Score", "text"),
             Column("published", "Published", "published", 3),
-            *(Column(f"ours_{name}", f"Ours: {study.condition(name).title}", "estimate") for name in conditions),
+            *(Column(f"ours_{c.name}", f"Ours: {c.title}", "estimate") for c in conditions),
             Column("chance", "Chance", "score"),
         ),
         group=("aggregation", "choice"),
-        section="compared",
-        provenance=origin,
+        section="choice",
+        about=about(analysis),
     )
 
 
-def class_table(
-    study: Study, records: Sequence[Record], songs: Mapping[str, str], *, replicates: int = 1000, level: float = 0.95
-) -> Table:
-    """Precision, recall and F1 of each instrument, by S2 with the threshold chosen on validation mixtures.
+def class_scores(analysis: Analysis) -> pd.DataFrame:
+    """F1 of each instrument by S2 at the threshold chosen on mixtures, as ``analysis.estimates``."""
+    of_trial = partial(_threshold, analysis, "s2", "chosen", MICRO)
+    found = analysis.estimate(analysis.records, metrics=[MACRO], threshold=of_trial, per_class=True)
+    return found[found["class"] != ""]
 
-    Parameters
-    ----------
-    study, records, songs, replicates, level
-        As for `fig1_table`.
 
-    Returns
-    -------
-    Table
-        One row per instrument, one F1 per condition.
-    """
-    conditions, classes = found_conditions(study, records), records[0].data["classes"]
-    p = records[0].predictions("test")
-    support = p.labels.astype(int).sum(axis=0)
-    chances = [2 * n / (n + len(p.labels)) for n in support]  # precision is the share, recall 1
-    drawn = {
-        name: scores.sampled(of_condition(records, name), "s2", "chosen", songs, replicates=replicates)[1]
-        for name in conditions
-    }
-    rows = []
-    for number, name in enumerate(classes):
-        row = {
-            "instrument": name,
-            "instrument_title": title_of(name),
-            "excerpts": str(support[number]),
-            "section": "all",
-            "metric": "f1",
-            "chance": chances[number],
-        }
-        for condition in conditions:
-            found = scores.estimate(drawn[condition]["f1"][..., number], chance=chances[number], level=level)
-            row |= {
-                f"precision_{condition}": drawn[condition]["precision"][:, 0, number].mean(),
-                f"recall_{condition}": drawn[condition]["recall"][:, 0, number].mean(),
-                **scores.ends(f"ours_{condition}", found),
-            }
-        rows.append(row)
-    origin = scores.provenance(study, records)
-    base = conditions[0]
-    numbers = [c for c in rows[0] if c.startswith(("precision_", "recall_", "ours_", "chance"))]
+def class_table(analysis: Analysis) -> Table:
+    """Precision, recall and F1 of each instrument, by S2 with the threshold chosen on validation mixtures."""
+    study, found = analysis.study, class_scores(analysis)
+    frame = pivot(found.assign(cell=numbers(found)), "class", "condition", "cell")
+    frame = frame.merge(found.drop_duplicates("class")[["class", "positives", "chance"]], on="class")
+    frame["instrument"], frame["excerpts"] = frame["class"].map(title_of), frame["positives"].astype(str)
+    conditions = [c for c in study.conditions if c.name in frame]
+    for condition, arm in analysis.cells():
+        rates = precision_and_recall(analysis, analysis.select(arm, condition))
+        frame[f"precision_{condition}"], frame[f"recall_{condition}"] = rates
+    first = conditions[0]
     return Table(
         name="instruments",
         title="Every instrument: precision, recall and F1",
-        caption=f"{origin.sentence()} S2, the threshold chosen on validation mixtures, one for all instruments. Mean "
-        f"over the seeds; in brackets the {interval_in_words(records, 'songs', replicates, level)}. "
-        f"Precision and recall: “{study.condition(base).title}”; for other conditions they are in the CSV file. The "
-        "published model's are bars in Fig. 1 without numbers. *: best of its column; °: not above chance, the F1 of "
-        "calling the instrument present every time.",
-        notes="",
-        frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
+        caption=f"{origin(analysis)} S2, the threshold chosen on validation mixtures, one for all instruments. Mean "
+        f"over the seeds, in brackets the {interval_in_words(analysis)}. Precision and recall: “{first.title}”; for "
+        "other conditions they are in the CSV file. The published model's are bars in Fig. 1 without numbers. °: the "
+        "interval is not above chance, the F1 of calling the instrument present every time.",
+        frame=frame.rename(columns={c.name: f"ours_{c.name}" for c in conditions}),
         columns=(
-            Column("instrument_title", "Instrument", "text"),
+            Column("instrument", "Instrument", "text"),
             Column("excerpts", "Excerpts", "text"),
-            Column(f"precision_{base}", "Precision", "score"),
-            Column(f"recall_{base}", "Recall", "score"),
-            *(Column(f"ours_{name}", f"F1: {study.condition(name).title}", "estimate") for name in conditions),
+            Column(f"precision_{first.name}", "Precision", "score"),
+            Column(f"recall_{first.name}", "Recall", "score"),
+            *(Column(f"ours_{c.name}", f"F1: {c.title}", "estimate") for c in conditions),
             Column("chance", "Chance", "score"),
         ),
-        group=("instrument",),
-        section="section",
-        provenance=origin,
+        group=("class",),
+        about=about(analysis),
     )
 
 
+def precision_and_recall(analysis: Analysis, records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class, means over some trials, at the thresholds chosen on mixtures; 0 where nothing is predicted."""
+    found = []
+    for record in records:
+        case = analysis.case(record, threshold=threshold(analysis, record, "s2", "chosen"))
+        once = np.ones((1, len(case.labels)))
+        tally = Tally("multilabel", case.labels, case.probabilities, case.mask, once, case.threshold)
+        found.append([ratio(tally.tp, tally.tp + tally.fp)[0], ratio(tally.tp, tally.tp + tally.fn)[0]])
+    precision, recall = np.mean(found, axis=0)
+    return precision, recall
+
+
 def title_of(code: str) -> str:
-    """What a class is called in full.
-
-    Parameters
-    ----------
-    code
-        As files have it.
-
-    Returns
-    -------
-    str
-        For instance ``"clarinet (cla)"``; an unknown code as it is.
-    """
+    """What a class is called in full, for instance ``"clarinet (cla)"``; an unknown code as it is."""
     return f"{irmas.INSTRUMENTS[code]} ({code})" if code in irmas.INSTRUMENTS else code
 
 
-def _fixed(records: Sequence[Record]) -> str:
-    return " or ".join(sorted({f"{r.data['protocol']['threshold']:g}" for r in records}))
-
-
-def _columns(
-    drawn: Mapping[str, Mapping[str, np.ndarray]], metric: str, chance: float | None, level: float
-) -> dict[str, float | None]:
-    columns: dict[str, float | None] = {}
-    for name, values in drawn.items():
-        columns |= scores.ends(f"ours_{name}", scores.estimate(values[metric], chance=chance, level=level))
-    return columns
-
-
-def _thresholds(study: Study, used: Mapping[tuple[str, str, str], Sequence[Threshold]]) -> str:
+def _thresholds(analysis: Analysis) -> str:
     """Which thresholds the trials have, in a sentence."""
     said = []
-    for (how, choice, name), found in used.items():
-        if choice == "chosen":
-            values = sorted(t.value for t in found)
-            span = f"{values[0]:.2f}" + (f" to {values[-1]:.2f}" if values[-1] > values[0] else "")
-            edge = sum(t.at_edge for t in found)
+    for how in ("s2", "s1"):
+        for condition, arm in analysis.cells():
+            found = sorted(threshold(analysis, r, how, "chosen") for r in analysis.select(arm, condition))
+            span = f"{found[0]:.2f}" + (f" to {found[-1]:.2f}" if found[-1] > found[0] else "")
+            edge = sum(value in (GRIDS[how][0], GRIDS[how][-1]) for value in found)
             at_edge = f", {edge} of {len(found)} at the edge of the grid" if edge else ""
-            said.append(f"{how.upper()}, {study.condition(name).title} {span}{at_edge}")
+            said.append(f"{how.upper()}, {analysis.study.condition(condition).title} {span}{at_edge}")
     grids = " and ".join(f"{how.upper()} from {grid[0]:.2f} to {grid[-1]:.2f}" for how, grid in GRIDS.items())
     return f"Chosen by micro F1 ({grids}): {'; '.join(said)}."

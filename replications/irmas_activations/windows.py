@@ -14,7 +14,6 @@ would have given on the test excerpts is told apart from it, as an oracle's.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -189,26 +188,6 @@ def aggregate(outputs: np.ndarray, counts: Sequence[int] | np.ndarray, how: str)
     raise ValueError(f'windows are aggregated by "s1" or "s2", not {how!r}')
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The threshold of a grid that gives the greatest micro-F1.
-
-    Parameters
-    ----------
-    value
-        The threshold; of several the lowest.
-    f1_micro, f1_macro
-        What it gives on the clips it was chosen on.
-    at_edge
-        Whether it is the grid's first or last, so that a better one may lie beyond.
-    """
-
-    value: float
-    f1_micro: float
-    f1_macro: float
-    at_edge: bool
-
-
 def threshold_curve(labels: np.ndarray, scores: np.ndarray, grid: Sequence[float]) -> pd.DataFrame:
     """Micro- and macro-F1 at every threshold of a grid.
 
@@ -233,21 +212,3 @@ def threshold_curve(labels: np.ndarray, scores: np.ndarray, grid: Sequence[float
         values, _ = multilabel.weighted_scores(labels, scores, mask, once, metrics=names, threshold=threshold)
         rows.append([float(threshold), *(float(values[name][0]) for name in names)])
     return pd.DataFrame(rows, columns=["threshold", "f1_micro", "f1_macro"])
-
-
-def best_threshold(curve: pd.DataFrame) -> Threshold:
-    """The threshold with the greatest micro-F1: of validation mixtures the one to use, of test excerpts an oracle's.
-
-    Parameters
-    ----------
-    curve
-        From `threshold_curve`.
-
-    Returns
-    -------
-    Threshold
-        With what it gives there.
-    """
-    row = int(curve["f1_micro"].to_numpy().argmax())
-    value, micro, macro = (float(curve[name].iloc[row]) for name in ("threshold", "f1_micro", "f1_macro"))
-    return Threshold(value, micro, macro, at_edge=row in (0, len(curve) - 1))
