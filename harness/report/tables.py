@@ -372,7 +372,9 @@ def _scores(
         size = " or ".join(f"{n:,}" for n in sorted(sizes.get(arm.name, ()))) or UNDEFINED
         for metric in metrics:
             row: dict[str, Any] = {"network": arm.network, "arm": arm.name, "title": arm.title, "metric": metric}
-            row["parameters"] = f"{size} ({arm.published_parameters})" if published else size
+            row["parameters"] = (
+                f"{size} ({arm.published_parameters})" if arm.published_parameters and published else size
+            )
             row["score"] = METRICS[metric].title
             row["published"] = published.get((arm.name, metric), np.nan)
             rows.append(row | {"tied": analysis.letters(metric).get(arm.name, "") if part == "test" else ""})
@@ -380,7 +382,7 @@ def _scores(
     others = found.drop_duplicates(["arm", "metric"])[["arm", "metric", "chance", "seeds", "seeds_trained", "iqm"]]
     frame = pd.DataFrame(rows).merge(cells, "left", ["arm", "metric"]).merge(others, "left", ["arm", "metric"])
     frame = frame.astype({"seeds": "Int64", "seeds_trained": "Int64"})
-    tied = frame["tied"].any()
+    tied, stated = frame["tied"].any(), published and any(arm.published_parameters for arm in ran)
     caption = [
         where,
         origin(analysis, records, part),
@@ -397,7 +399,7 @@ def _scores(
         columns=(
             *([] if network else [Column("network", "Network", "text")]),
             Column("title", study.arm_title, "text"),
-            Column("parameters", "Parameters (paper)" if published else "Parameters", "text"),
+            Column("parameters", "Parameters (paper)" if stated else "Parameters", "text"),
             Column("score", "Metric", "text"),
             *([Column("published", "Paper", "published")] if published else []),
             *(Column(f"ours_{c}", f"Ours: {study.condition(c).title}", "estimate") for c in shown),
