@@ -138,6 +138,10 @@ class Context:
         """Where the network's starting weights came from."""
         return self._built[1]
 
+    def release(self) -> None:
+        """Let go of the network, which takes memory; whoever asks again gets a new one, untrained."""
+        vars(self).pop("_built", None)
+
     def features(self, front_end: FrontEnd, *, jobs: int | None = None) -> Store:
         """Features of the corpus, with a row for each of its rows; what is missing is computed.
 

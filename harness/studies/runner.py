@@ -61,6 +61,7 @@ def run_trials(
                 measured = code.measure(context, trained.model()) if hasattr(code, "measure") else {}
                 clock.lap("measure")
                 _write(context, trained, predictions, measured)
+                context.release()
     return [records.read_record(context.trial.folder) for context in contexts]
 
 
