@@ -19,11 +19,10 @@ from harness.storage import write_text
 from harness.studies import study as studies
 from harness.studies.claims import Finding
 from replications.attention_embeddings import checks as attention
-from replications.gtzan_cam import checks as genres
 from replications.irmas_activations import checks as predominant
 from replications.openmic_transfer import checks as transfer
 
-OPENMIC, GTZAN = studies.load("openmic_transfer"), studies.load("gtzan_cam")
+OPENMIC = studies.load("openmic_transfer")
 IRMAS, ATTENTION = (studies.load(n) for n in ("irmas_activations", "attention_embeddings"))
 AS_PUBLISHED = {"corpus": "openmic-2018", "profile": "paper", "weights": "published"}
 
@@ -156,94 +155,6 @@ def test_one_seed_settles_nothing_that_rests_on_training(tmp_path: Path) -> None
     skills = {arm.name: 0.1 + 0.12 * n for n, arm in enumerate(sorted(OPENMIC.arms, key=lambda a: a.parameters))}
     found = write_trials(tmp_path / "all", OPENMIC, conditions=["paper"], skills=skills, sizes=(20, 200))
     assert transfer.size_explains(OPENMIC, found, tmp_path).verdict == "undecided: one seed"
-    skills = {"base": 0.0, "base_9x3": 0.5}
-    found = write_trials(
-        tmp_path / "shapes", GTZAN, arms=list(skills), conditions=["paper"], sizes=(60, 200), classes="abcdefghij",
-        skills=skills, corpus="pocket-gtzan",
-    )  # fmt: skip
-    assert genres.sensitive_to_filter_size(GTZAN, found, tmp_path).verdict == "undecided: one seed"
-    interpretability(tmp_path, seeds=1, share_cam__cam=MORE)
-    assert genres.cam_points(GTZAN, [], tmp_path).verdict == "undecided: one seed"
-
-
-# Genres
-
-
-@pytest.mark.parametrize(("skill", "verdict"), [(0.1, "holds"), (0.5, "does not hold")])
-def test_filter_size_matters_beyond_the_bound(tmp_path: Path, skill: float, verdict: str) -> None:
-    skills = {arm.name: 0.5 for arm in GTZAN.arms} | {"base_9x3": skill}
-    keys = [f"jazz.{n:05d}#{s}" for n in range(200) for s in range(5)]
-    labels = np.eye(10, dtype=np.uint8)[np.arange(1000) // 5 % 10]
-    found = write_trials(
-        tmp_path, GTZAN, arms=["base", "base_5x5", "base_9x3"], conditions=["paper"], seeds=4, sizes=(300, 600),
-        classes="abcdefghij", skills=skills, corpus="pocket-gtzan", clips=(keys, labels),
-    )  # fmt: skip
-    judged = genres.sensitive_to_filter_size(GTZAN, found, tmp_path)
-    assert judged.verdict == verdict
-    one = genres.sensitive_to_filter_size(GTZAN, [r for r in found if r.arm == "base"], tmp_path)
-    assert one.verdict.startswith("not judged: fewer than two shapes")
-
-
-def interpretability(
-    folder: Path, *, seeds: int = 3, tracks: int = 10, untrained: tuple | None = None, **differences: tuple
-) -> None:
-    """Rows of the table; shares are held against an even map and, of the same difference or another, random weights."""
-    against = {"steadiness": ("baseCNN",), "share": ("an even map", "random weights")}
-    rows = []
-    for name, numbers in differences.items():
-        measure, _, arm = name.rpartition("__")
-        for reference in against[measure.partition("_")[0]]:
-            some = untrained if untrained and reference == "random weights" else numbers
-            ends = dict(zip(("difference", "difference_low", "difference_high"), some, strict=True))
-            named = {"measure": measure, "arm": arm, "against": reference, "filters": "120 / 97"}
-            rows.append(named | {"seeds": seeds, "tracks": tracks, **ends})
-    write_rows(folder, "interpretability", rows)
-
-
-LESS, MORE, NONE = (-0.1, -0.2, -0.05), (0.1, 0.05, 0.2), (0.0, -0.1, 0.1)
-
-
-@pytest.mark.parametrize(
-    ("frequency", "time", "verdict"),
-    [(LESS, LESS, "holds"), (LESS, MORE, "holds"), (NONE, LESS, "undecided"), (MORE, LESS, "does not hold")],
-)
-def test_masks_are_steady_if_their_peaks_keep_to_a_frequency(
-    tmp_path: Path, frequency: tuple[float, ...], time: tuple[float, ...], verdict: str
-) -> None:
-    assert genres.masks_steady(GTZAN, [], tmp_path).verdict.startswith("not judged")
-    interpretability(tmp_path, steadiness_frequency__masked=frequency, steadiness_time__masked=time)
-    judged = genres.masks_steady(GTZAN, [], tmp_path)
-    assert judged.verdict == verdict
-    assert judged.value == -frequency[0]
-    assert "masked, in time" in judged.evidence  # told, and decides nothing
-    assert "live filters 120 / 97" in judged.evidence
-    assert genres.cam_points(GTZAN, [], tmp_path).verdict.startswith("not judged")
-
-
-@pytest.mark.parametrize(
-    ("even", "untrained", "verdict"),
-    [
-        (MORE, MORE, "holds"),
-        (MORE, NONE, "undecided"),
-        (MORE, LESS, "does not hold"),
-        (LESS, MORE, "does not hold"),
-        (NONE, NONE, "undecided"),
-    ],
-)
-def test_maps_of_genres_point_at_their_parts(tmp_path: Path, even: tuple, untrained: tuple, verdict: str) -> None:
-    shares = {"share_cam__cam": even, "share_deconvolved__base": even, "share_deconvolved__masked": even}
-    interpretability(tmp_path, untrained=untrained, **shares)
-    for check in (genres.cam_points, genres.country_drums):
-        judged = check(GTZAN, [], tmp_path)
-        assert judged.verdict == verdict
-        assert "against an even map" in judged.evidence
-        assert "against random weights" in judged.evidence
-
-
-def test_few_tracks_are_not_judged(tmp_path: Path) -> None:
-    nothing = (0.1, float("nan"), float("nan"))
-    interpretability(tmp_path, tracks=4, share_deconvolved__base=nothing, share_deconvolved__masked=nothing)
-    assert genres.country_drums(GTZAN, [], tmp_path).verdict == "not judged: 4 tracks"
 
 
 # Flutes and clarinets

@@ -319,15 +319,16 @@ def test_a_part_of_the_published_tree_goes_all_the_way(published, tmp_path, capf
     told = capfd.readouterr().err + result.output
     for name in ("rock.00090", "rock.00089", "rock.00088", "rock.00087", "rock.00086", "polka"):
         assert name in told
-    found = tmp_path / "results" / "gtzan_cam" / "gtzan-pocket"
+    trials, found = (tmp_path / place / "gtzan_cam" / "gtzan-pocket" for place in ("runs", "results"))
     page = (found / "README.md").read_text()
-    assert "gtzan" in page
-    gallery = (found / "gallery" / "index.html").read_text()
+    assert "Corpus gtzan, profile pocket" in page
+    gallery = (trials / "explained" / "gallery" / "index.html").read_text()
     assert "data:image/png" in gallery
     assert "data:audio" not in gallery  # what is published is not ours to pass on
-    assert not list(found.rglob("*.flac")) + list(found.rglob("*.wav")) + list(found.rglob("*.mp3"))
+    for folder in (found, trials / "explained"):
+        assert not {path.suffix for path in folder.rglob("*")} & {".flac", ".wav", ".mp3"}
     # It is heard on a page beside the trials, which the one that is passed on names.
-    heard = tmp_path / "runs" / "gtzan_cam" / "gtzan-pocket" / "listening" / "index.html"
+    heard = trials / "listening" / "index.html"
     assert heard.read_text().count("data:audio/mpeg") > 10 * (1 + 5)
     assert "runs/gtzan_cam/gtzan-pocket/listening/index.html" in gallery
     assert str(tmp_path) not in gallery

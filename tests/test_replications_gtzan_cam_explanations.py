@@ -9,23 +9,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 import torch
+from helpers import assert_readable
 from rich.console import Console
 
-from harness import corpora
+from harness import corpora, features
+from harness.analysis.study import Analysis
 from harness.corpora.segments import clips_of
 from harness.errors import RepriseError
 from harness.explain import activations
-from harness.explain.stability import deviation, find_peaks
-from harness.report import tables as writing
+from harness.explain.stability import find_peaks
+from harness.report.writers import to_markdown
 from harness.studies import executor
 from harness.studies import study as studies
-from harness.studies.records import Predictions, Record, find_records
+from harness.studies.context import Context, Opened
+from harness.studies.networks import restored
+from harness.studies.records import Predictions, Record, find_records, write_measured
 from harness.studies.study import Study
-from replications.gtzan_cam import explanations, interpretability, marking_parts, nets, steadiness
+from replications.gtzan_cam import class_stems, explanations, interpretability
+from replications.gtzan_cam.filter_pictures import mask_templates, show_segment
 
 CORPUS = "pocket-gtzan-30"
 
@@ -60,6 +64,18 @@ def records(home: Path, trained: list[Record], monkeypatch: pytest.MonkeyPatch) 
     return trained
 
 
+@pytest.fixture(scope="module")
+def contexts(home: Path, study: Study, trained: list[Record]) -> dict[str, Context]:
+    """The trials by arm, with the trained nets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRISE_HOME", str(home))
+        opened = Opened()
+        found = {r.arm: restored(r, study, opened) for r in trained}
+        for context in found.values():
+            assert context.store.ok.all()
+    return found
+
+
 def sounds_of(text: str) -> dict[str, tuple[np.ndarray, float]]:
     """Decoded sounds of a page by the names of their buttons, and by how many dB each is said to be quieter."""
     found = re.findall(
@@ -85,7 +101,11 @@ def assert_levels(text: str, nets: int) -> None:
 
 
 def test_rendered_pieces_are_seen_and_heard(study: Study, records: list[Record], tmp_path: Path) -> None:
-    (table,) = explanations.explain(study, records, tmp_path, jobs=1)
+    index = explanations.explain(study, records, tmp_path, jobs=1)
+    assert [link["path"] for link in index["links"]] == ["gallery/index.html"]
+    for name in index["figures"]:
+        assert {(tmp_path / f"{name}{suffix}").exists() for suffix in (".png", ".pdf")} == {True}
+    assert list(index["figures"]) == ["mask_templates", "first_layer"]
     page = tmp_path / "gallery" / "index.html"
     text = page.read_text("utf-8")
     assert page.stat().st_size < 6_000_000
@@ -106,35 +126,21 @@ def test_rendered_pieces_are_seen_and_heard(study: Study, records: list[Record],
     files = sorted((tmp_path / "gallery" / "sounds").iterdir())
     assert [path.suffix for path in files] == [".flac"] * 5
     assert all(path.name.startswith("country-") for path in files)
-    frame = table.frame
-    assert set(frame["measure"]) == {
-        "steadiness_frequency", "steadiness_time", "information", "share_cam", "share_deconvolved"
-    }  # fmt: skip
-    assert frame["value"].between(0, 1).all()
-    assert (frame["tracks"] > 0).all()
-    assert (frame["seeds"] == 1).all()
-    text = writing.to_markdown(table)
-    assert "nan" not in text
-    assert "| Tracks | Filters |" in text
-    # One track of country has too little to say: no interval.
-    few = frame[frame["tracks"] < marking_parts.LEAST_TRACKS]
-    assert {"share_deconvolved"} <= set(few["measure"])
-    assert few[["difference_low", "difference_high"]].isna().all(axis=None)
 
 
 def test_published_recordings_are_not_passed_on(
     study: Study, records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = corpora.load
-    monkeypatch.setattr(corpora, "load", lambda name: replace(load(name), pocket=False, ground_truth=None))
+    monkeypatch.setattr(
+        corpora, "load", lambda name, **how: replace(load(name, **how), pocket=False, ground_truth=None)
+    )
     records = [r for r in records if r.arm in ("base", "cam")]
-    (table,) = explanations.explain(study, records, tmp_path, jobs=1)
-    assert set(table.frame["measure"]) == {"steadiness_frequency", "steadiness_time"}
-    assert "stem" not in table.caption
+    explanations.explain(study, records, tmp_path, jobs=1)
     text = (tmp_path / "gallery" / "index.html").read_text("utf-8")
     assert "not ours to pass on" in text
     assert "data:audio" not in text
-    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".html", ".png"}
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".html", ".png", ".pdf"}
     # They are heard on another page, beside the trials; the one that may be passed on names it from the folder of runs.
     beside = records[0].folder.parents[1] / "listening" / "index.html"
     assert beside.relative_to(records[0].folder.parents[4]).as_posix() in text
@@ -143,28 +149,36 @@ def test_published_recordings_are_not_passed_on(
         assert_levels(beside.read_text("utf-8"), nets=2)
     finally:
         shutil.rmtree(beside.parent)
+    for record in records:  # stems are not known of them
+        context = restored(record, study)
+        assert (
+            set(interpretability.measure(context, context.spec.network))
+            == {"base": {"peaks"}, "cam": set()}[record.arm]
+        )
 
 
 def test_parts_of_a_run_are_enough(study: Study, records: list[Record], tmp_path: Path) -> None:
     (only,) = [r for r in records if r.arm == "cam"]
-    (table,) = explanations.explain(study, [only], tmp_path, jobs=1)
-    assert set(table.frame["measure"]) == {"share_cam"}
+    index = explanations.explain(study, [only], tmp_path, jobs=1)
+    assert list(index["figures"]) == ["mask_templates"]
     assert "deconvolved" not in (tmp_path / "gallery" / "index.html").read_text("utf-8")
-    assert explanations.explain(study, [], tmp_path / "none") == []
+    assert explanations.explain(study, [], tmp_path / "none") == {"figures": {}, "links": []}
+    kernels = [Record(only.folder, {**only.data, "arm": "base_3x9", "condition": "paper"})]
+    assert explanations.explain(study, kernels, tmp_path / "none") == {"figures": {}, "links": []}
 
 
 def test_a_net_that_is_not_the_recorded_one_is_refused(
     study: Study, records: list[Record], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    restore = explanations.restore_nets
+    restore = explanations.restored
 
-    def other(study: Study, records: list[Record]) -> list[nets.Net]:
-        found = restore(study, records)
+    def other(record: Record, study: Study, opened: Opened) -> Context:
+        context = restore(record, study, opened)
         with torch.no_grad():
-            found[0].network.fc.bias[0] += 3
-        return found
+            context.spec.network.fc.bias[0] += 3
+        return context
 
-    monkeypatch.setattr(explanations, "restore_nets", other)
+    monkeypatch.setattr(explanations, "restored", other)
     with pytest.raises(RepriseError, match=r"off what its record holds: .* run the trial again"):
         explanations.explain(study, records, tmp_path)
 
@@ -180,79 +194,140 @@ def test_pieces_are_the_medians_of_what_all_were_tested_on() -> None:
     assert explanations.choose_pieces([first, second]) == ["b#0"]  # of 0.2, 0.5, 0.7; nothing of the second genre
 
 
-def test_the_loss_is_held_against_the_masks_alone_too(study: Study, records: list[Record]) -> None:
-    found = nets.restore_nets(study, records)
-    rows = pd.DataFrame(steadiness.stability_rows(found))
-    pairs = set(zip(rows["arm"], rows["against"], strict=True))
-    assert pairs == {
-        ("base", "random weights"), ("masked", "baseCNN"), ("masked_loss", "baseCNN"), ("masked_loss", "maskedCNN")
-    }  # fmt: skip
-    net = next(net for net in found if net.record.arm == "masked")
-    keys, pictures = steadiness.segments_to_test(net)
-    whole = find_peaks(activations(net.network, pictures, ["relu3"])["relu3"])
-    row = rows[(rows["arm"] == "masked") & (rows["measure"] == "steadiness_frequency")].iloc[0]
-    assert row["value"] == pytest.approx(deviation(whole.frequency, whole.active)[0])
-    assert row["tracks"] == len(set(clips_of(keys)))
-    assert row["filters"].startswith(f"{whole.live} / ")
-    assert row["difference_low"] < row["difference"] < row["difference_high"]
+# What the nets are asked.
 
 
-def test_a_map_on_the_stem_has_all_of_its_energy_there(study: Study, records: list[Record]) -> None:
-    cam = next(net for net in nets.restore_nets(study, records) if net.averages)
-    corpus = interpretability.load_corpus(cam.trial)
-    keys, genres = marking_parts.choose_segments(cam, corpus)
-    key, genre = next((k, g) for k, g in zip(keys, genres, strict=True) if corpus.classes[g] == "disco")
-    track, _, number = key.rpartition("#")
-    masks = marking_parts.stem_masks(corpus, {(track, "drums"): {int(number)}}, cam.front_end, jobs=1)
-    mask = masks[key, "drums"]
-    assert mask.shape == (32, 32)
-    assert 0.02 < mask.mean() < 0.98
-    rows = marking_parts._shares_of(cam, [(key, genre, "drums")], masks, corpus.classes)
-    assert rows[0]["even"] == pytest.approx(mask.mean())
-    everywhere = {(key, "drums"): np.ones_like(mask)}
-    assert marking_parts._shares_of(cam, [(key, genre, "drums")], everywhere, corpus.classes)[0]["share"] == 1
+def test_every_net_is_asked_what_it_can_answer(trained: list[Record]) -> None:
+    of_filters, of_masks = {"peaks", "shares"}, {"peaks", "information", "shares"}
+    wanted = {"base": of_filters, "masked": of_masks, "masked_loss": of_masks, "cam": {"shares"}}
+    assert {r.arm: set(r.data["measured"]) for r in trained} == wanted
+    for record in trained:
+        files = [path for name in record.data["measured"] for path in record.folder.glob(f"{name}.*")]
+        assert sum(path.stat().st_size for path in files) < 200_000
+        assert {path.name for path in files} <= set(record.data["files"])
 
 
-def test_what_the_net_has_not_learnt_is_asked_of_the_validation_part_too(study: Study, records: list[Record]) -> None:
-    for net in nets.restore_nets(study, records):
-        corpus = interpretability.load_corpus(net.trial)
-        keys, genres = marking_parts.choose_segments(net, corpus)
-        tracks = {part: set(clips_of(net.record.predictions(part).keys)) for part in ("valid", "test")}
-        assert set(clips_of(np.array(keys))) & tracks["valid"]
-        assert set(clips_of(np.array(keys))) <= tracks["valid"] | tracks["test"]
-        assert {corpus.classes[g] for g in genres} == (set(corpus.classes) if net.averages else {"country"})
+def test_the_same_net_answers_the_same(contexts: dict[str, Context], trained: list[Record], tmp_path: Path) -> None:
+    for record in trained:
+        context = contexts[record.arm]
+        state = torch.random.get_rng_state()
+        again, _ = write_measured(tmp_path, interpretability.measure(context, context.spec.network))
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert {f"{name}.csv" for name in ("shares",)} <= set(again)
+        for name in again:
+            assert (tmp_path / name).read_bytes() == (record.folder / name).read_bytes(), (record.arm, name)
 
 
-def test_an_untrained_net_is_the_studys_before_training(study: Study, records: list[Record]) -> None:
-    net = nets.restore_nets(study, records)[0]
-    state = torch.random.get_rng_state()
-    first, again = nets.untrained(net), nets.untrained(net)
-    assert torch.equal(torch.random.get_rng_state(), state)
+def test_other_arms_and_conditions_are_not_asked(study: Study, trained: list[Record]) -> None:
+    (record,) = [r for r in trained if r.arm == "base"]
+    for asked in ({"arms": ["cam"], "conditions": ["track"]}, {"arms": ["base"], "conditions": ["paper"]}):
+        context = restored(record, replace(study, measured=asked))
+        assert interpretability.measure(context, context.spec.network) == {}
+
+
+def test_peaks_are_those_of_the_maps(contexts: dict[str, Context], trained: list[Record]) -> None:
+    context, (record,) = contexts["masked"], [r for r in trained if r.arm == "masked"]
+    found = record.measured("peaks")
+    row_of = {key: row for row, key in enumerate(context.corpus.clips["key"])}
+    assert set(found["keys"]) <= set(record.predictions("test").keys)
+    pictures = np.array(context.store.array[[row_of[key] for key in found["keys"]]])
+    for name, network in (("trained", context.spec.network), ("untrained", interpretability.untrained(context))):
+        whole = find_peaks(activations(network, pictures, ["relu3"])["relu3"])
+        height, width = found["shape"]
+        assert ((found[name] >= 0) == whole.active).all()
+        rows, columns = np.divmod(found[name], width)
+        np.testing.assert_allclose((rows / height)[whole.active], whole.frequency[whole.active])
+        np.testing.assert_allclose((columns / width)[whole.active], whole.time[whole.active])
+
+
+def test_a_map_on_the_stem_has_all_of_its_energy_there(
+    contexts: dict[str, Context], trained: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = contexts["cam"]
+    network = context.spec.network
+    corpus, tracks = context.corpus, class_stems.choose_tracks(context, contexts["cam"].corpus.classes)
+    disco = next(track for track in tracks if track.startswith("disco"))
+    path = corpus.clips["path"].iloc[tracks[disco][0]]
+    masks = class_stems.stem_masks(context.whole.root, disco, path, "drums", context.front_end)
+    assert len(masks) == 10
+    assert masks[0].shape == (32, 32)
+    assert 0.02 < np.mean(masks) < 0.98
+    (record,) = [r for r in trained if r.arm == "cam"]
+    shares = record.measured("shares").set_index("key")
+    for row in tracks[disco]:
+        key = corpus.clips["key"].iloc[row]
+        if shares.loc[key, "part"] == "drums":
+            assert shares.loc[key, "even"] == pytest.approx(masks[int(key[-1])].mean(), abs=1e-6)
+    monkeypatch.setattr(class_stems, "stem_masks", lambda *_: 10 * [np.ones((32, 32), bool)])
+    everywhere = class_stems.measure_shares(context, network, network)
+    assert (everywhere["even"] == 1).all()
+    assert everywhere["share"].dropna().eq(1).all()
+
+
+def test_what_the_net_has_not_learnt_is_asked_of_the_validation_part_too(
+    trained: list[Record], contexts: dict[str, Context]
+) -> None:
+    for record in trained:
+        shares = record.measured("shares")
+        tracks = {part: set(clips_of(record.predictions(part).keys)) for part in ("valid", "test")}
+        asked = set(clips_of(shares["key"].to_numpy(dtype=str)))
+        assert asked <= tracks["valid"] | tracks["test"]
+        cams = record.arm == "cam"
+        assert bool(asked & tracks["valid"]) or not cams
+        assert set(shares["class"]) <= (set(contexts["cam"].corpus.classes) if cams else {"country"})
+        assert cams or set(shares["part"]) == {"drums"}
+
+
+def test_an_untrained_net_is_the_studys_before_training(contexts: dict[str, Context]) -> None:
+    context = contexts["base"]
+    first, again = interpretability.untrained(context), interpretability.untrained(context)
     for name, weights in first.state_dict().items():
         assert torch.equal(weights, again.state_dict()[name])
-        assert not torch.equal(weights, net.network.state_dict()[name])
+        assert not torch.equal(weights, context.spec.network.state_dict()[name])
         if name.endswith("bias"):
             assert not weights.any()  # as the study starts them, and torch does not
 
 
-def test_the_loss_is_measured_against_the_net_without_it(study: Study, records: list[Record]) -> None:
-    (row,) = interpretability.information_rows(nets.restore_nets(study, records))
-    assert (row["arm"], row["against"]) == ("masked_loss", "maskedCNN")
-    assert row["value"] > 0
-    assert row["difference"] == pytest.approx(row["value"] - row["reference"])
-    assert interpretability.information_rows(nets.restore_nets(study, [r for r in records if r.arm != "masked"])) == []
+def test_what_was_measured_is_shown(study: Study, trained: list[Record]) -> None:
+    table = interpretability.interpretability_table(Analysis(study, trained, replicates=100))
+    frame = table.frame
+    assert list(dict.fromkeys(frame["measure"])) == [
+        "peak_frequency", "peak_time", "information", "share_deconvolved", "share_cam"
+    ]  # fmt: skip
+    of_peaks = frame[frame["measure"] == "peak_time"]
+    assert list(zip(of_peaks["arm"], of_peaks["held_against"], strict=True)) == [
+        ("base", "random weights"), ("masked", "baseCNN"), ("masked_loss", "baseCNN"), ("masked_loss", "maskedCNN")
+    ]  # fmt: skip
+    assert frame["difference"].map(lambda number: number.doubtful).all()  # of one seed
+    few = frame[frame["measure"] == "share_deconvolved"].iloc[0]
+    assert "tracks are too few" in few["difference"].note
+    assert "nan" not in to_markdown(table)
 
 
-@pytest.mark.parametrize(("tracks", "judged"), [(7, False), (8, True)])
-def test_few_tracks_have_no_interval(tracks: int, judged: bool) -> None:
-    scores = pd.DataFrame(
-        {
-            "measure": "deconvolved", "arm": "base", "seed": np.arange(3).repeat(tracks),
-            "track": [f"country.{n:05d}" for _ in range(3) for n in range(tracks)],
-            "share": np.random.default_rng(0).uniform(0.4, 0.6, 3 * tracks), "even": 0.1, "random": 0.2,
-        }
-    )  # fmt: skip
-    for row in marking_parts.share_rows(scores, {"base": "baseCNN"}):
-        assert row["tracks"] == tracks
-        assert (row["difference_low"] is not None) == judged
-        assert row["difference"] > 0.1
+# Pictures that the run draws.
+
+
+def test_templates_are_one_at_their_peaks() -> None:
+    figure = mask_templates(features.front_end("mel_segments", n_mels=64, time_pool=2), 2.0)
+    assert_readable(figure)
+    panels = [axes for axes in figure.axes if axes.get_lines()]
+    assert len(panels) == 5
+    for axes in panels:
+        template = axes.get_images()[0].get_array()
+        assert template.shape == (16, 16)
+        assert template.max() == 1
+        assert template.min() == -1
+        (x,), (y,) = axes.get_lines()[0].get_data()
+        row, column = np.unravel_index(template.argmax(), template.shape)
+        assert int(x / 3 * 16) == column
+        assert int((y + 0.5) / 64 * 16) == row
+
+
+def test_a_tone_lies_where_the_axis_says() -> None:
+    front_end = features.front_end("mel_segments")
+    tone = np.sin(2 * np.pi * 1000 * np.arange(30 * 22_050) / 22_050).astype(np.float32)
+    axes = explanations.style.new_figure(2).subplots()
+    picture = front_end.compute(tone)[4]
+    show_segment(axes, picture, front_end)
+    place = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.get_yticks(), strict=True))["1"]
+    assert picture.mean(axis=1).argmax() == pytest.approx(place, abs=1)

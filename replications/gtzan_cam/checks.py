@@ -2,69 +2,65 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
+from harness.analysis.measured import Gain
+from harness.analysis.study import Analysis
+from harness.studies.claims import FAILS, HOLDS, ONE_SEED, UNDECIDED, Finding, decide
+from harness.studies.records import KEPT
+from replications.gtzan_cam.class_stems import REFERENCES, share_gain
+from replications.gtzan_cam.peak_stability import AXES, peak_gain
+from replications.gtzan_cam.trials import (
+    explained_condition,
+    kernel_arms,
+    kernel_pairs,
+    kernel_title,
+    level_of_one,
+)
 
-from harness.report.contrasts import Scores, Side, rests_on
-from harness.studies.claims import FAILS, HOLDS, UNDECIDED, Finding, decide, of_seeds, table_rows
-from harness.studies.records import Record
-from harness.studies.study import Study
-from replications.gtzan_cam.kernels import kernel_arms, kernel_scores
-from replications.gtzan_cam.marking_parts import EVEN
-from replications.gtzan_cam.steadiness import RANDOM
-
-#: What a clip is called here; segments are drawn with theirs.
-UNITS = "tracks"
-#: Our reading of "extremely": three times what the masks are said to bring, 0.0167 (study 002, Results).
+#: Our reading of "extremely": three times what lies between the masked and the base net, 0.0167 (study 002, Results).
 EXTREMELY = 0.05
-#: The table that takes the nets themselves to make, and what its measures add to the name of an arm.
-TABLE = "interpretability"
-IN_WORDS = {
-    "steadiness_frequency": ", in frequency",
-    "steadiness_time": ", in time",
-    "share_deconvolved": "",
-    "share_cam": "",
-}
+NOT_ASKED = Finding("not judged: the nets were not asked, as trials of earlier versions were not", "")
 
 
-def sensitive_to_filter_size(study: Study, records: Sequence[Record], results: Path) -> Finding:
-    """Whether much lies between the best and the worst shape of kernels, which are picked by validation accuracy.
+def sensitive_to_filter_size(analysis: Analysis, *, level: float) -> Finding:
+    """Whether any two shapes of kernels differ by much, by the simultaneous intervals of all differences on the page.
 
     Parameters
     ----------
-    study, records, results
-        As for every check.
+    analysis
+        Of the study's trials.
+    level
+        Not used: the intervals are the page's.
 
     Returns
     -------
     Finding
-        Of the difference of the two on the test part.
+        Holds if two shapes differ by more than `EXTREMELY`, does not hold if every pair differs by less.
     """
-    arms = kernel_arms(study, records)
-    if len(arms) < 2:
+    pairs, arms = kernel_pairs(analysis), {arm.name: arm for arm in kernel_arms(analysis)}
+    if pairs.empty:
         return Finding("not judged: fewer than two shapes of kernels", "")
-    valid = kernel_scores(study, records, arms, "valid")
-    if not valid.size:
-        return Finding("not judged: the shapes share no seed", "")
-    order = np.argsort(valid.mean(axis=1), kind="stable")
-    worst, best = arms[order[0]], arms[order[-1]]
-    found = Scores(study, records).contrast(Side((best.name,)), Side((worst.name,)), study.metric)
-    low, high = found.interval()
-    shapes = [" x ".join(map(str, arm.options["kernel"])) for arm in (best, worst)]
-    evidence = f"accuracy, {shapes[0]} minus {shapes[1]}"
-    rested = rests_on(found.records)
-    finding = decide(evidence, found.replicates.score, low, high, bound=EXTREMELY, rests_on=rested)
-    return of_seeds(finding, found.replicates.seeds)
+    if not any(analysis.above_chance(name) for name in arms):
+        return Finding("not applicable: no shape is above chance", "")
+    low, high = pairs["low_adjusted"], pairs["high_adjusted"]
+    beyond = (low > EXTREMELY) | (high < -EXTREMELY)
+    within = (low > -EXTREMELY) & (high < EXTREMELY)
+    verdict = ONE_SEED if low.isna().all() else HOLDS if beyond.any() else FAILS if within.all() else UNDECIDED
+    row = pairs.loc[pairs["difference"].abs().where(beyond | ~beyond.any()).idxmax()]
+    sides, sign = [row["above"], row["below"]], 1 if row["difference"] >= 0 else -1
+    shapes = [kernel_title(arms[name]) for name in sides[::sign]]
+    ends = sorted(sign * row[end] for end in ("low_adjusted", "high_adjusted"))
+    said = f"accuracy of {len(arms)} shapes, {len(pairs)} pairs; farthest apart {' minus '.join(shapes)}"
+    found = decide(said, sign * row["difference"], *ends)
+    return replace(found, verdict=verdict, rests_on=tuple(f"{KEPT}/{name}" for name in arms))
 
 
-def country_drums(study: Study, records: Sequence[Record], results: Path) -> Finding:
+def country_drums(analysis: Analysis, *, level: float) -> Finding:
     """Whether the deconvolved second layer of both nets lies on the drums of country more than what knows nothing does.
 
     Parameters
     ----------
-    study, records, results
+    analysis, level
         As for every check.
 
     Returns
@@ -72,16 +68,15 @@ def country_drums(study: Study, records: Sequence[Record], results: Path) -> Fin
     Finding
         Only on a rendered corpus, whose parts are known.
     """
-    pairs = [("share_deconvolved", arm) for arm in ("base", "masked")]
-    return _of_table(results, pairs, (EVEN, RANDOM), "share of the map on the drums")
+    return _on_parts(analysis, ("base", "masked"), "share of the map on the drums", level)
 
 
-def cam_points(study: Study, records: Sequence[Record], results: Path) -> Finding:
+def cam_points(analysis: Analysis, *, level: float) -> Finding:
     """Whether class activation maps lie on the part that marks the genre more than what knows nothing does.
 
     Parameters
     ----------
-    study, records, results
+    analysis, level
         As for every check.
 
     Returns
@@ -89,15 +84,15 @@ def cam_points(study: Study, records: Sequence[Record], results: Path) -> Findin
     Finding
         Only on a rendered corpus, whose parts are known.
     """
-    return _of_table(results, [("share_cam", "cam")], (EVEN, RANDOM), "share of the map on the marking part")
+    return _on_parts(analysis, ("cam",), "share of the map on the marking part", level)
 
 
-def masks_steady(study: Study, records: Sequence[Record], results: Path) -> Finding:
+def masks_steady(analysis: Analysis, *, level: float) -> Finding:
     """Whether masked filters peak in steadier places than those of the base net.
 
     Parameters
     ----------
-    study, records, results
+    analysis, level
         As for every check.
 
     Returns
@@ -106,46 +101,44 @@ def masks_steady(study: Study, records: Sequence[Record], results: Path) -> Find
         It holds if they do in frequency; time is told beside it, for when a filter peaks is the music's business
         (`harness.explain.stability`).
     """
-    judged, beside = (("steadiness_frequency", "masked"),), (("steadiness_time", "masked"),)
-    return _of_table(results, judged, ("baseCNN",), "deviation of the peak saved", sign=-1, beside=beside)
+    condition, found = explained_condition(analysis), []
+    for axis in AXES:
+        gain = peak_gain(analysis, condition, "masked", "base", axis, level_of_one(level))
+        if gain is None:
+            return NOT_ASKED
+        live = " / ".join(f"{count:.0f}" for count in gain.live)
+        found.append(_judged(f"in {axis} (live filters {live})", gain, sign=-1))
+    said = f"deviation of the peak saved by the masks: {'; '.join(f.evidence for f in found)}"
+    return replace(found[0], evidence=said, rests_on=_places(("masked", "base"), condition))
 
 
-def _of_table(
-    results: Path,
-    pairs: Sequence[tuple[str, str]],
-    references: Sequence[str],
-    evidence: str,
-    *,
-    sign: int = 1,
-    beside: Sequence[tuple[str, str]] = (),
-) -> Finding:
-    """Decide by rows of the table of interpretability, of these measures and arms.
-
-    Against every reference each must be above 0, once turned by the sign; those of `beside` are told, and decide
-    nothing.
-    """
-    rows = table_rows(results, TABLE)
-    found = [] if rows is None else [_row(rows, *pair, against) for pair in pairs for against in references]
-    if not found or any(row is None for row in found):
-        return Finding("not judged: the nets were not compared so here", "")
-    if any(pd.isna(row["difference_low"]) for row in found):
-        return Finding(f"not judged: {min(row['tracks'] for row in found)} tracks", "")
-    told = [row for pair in beside for against in references if (row := _row(rows, *pair, against)) is not None]
-    findings = []
-    for row in (*found, *told):
-        ends = sorted(sign * row[end] for end in ("difference_low", "difference_high"))
-        against = f", against {row['against']}" if len(references) > 1 else ""
-        finding = decide(f"{row['arm']}{IN_WORDS[row['measure']]}{against}", sign * row["difference"], *ends)
-        filters = "" if pd.isna(row.get("filters")) else f", live filters {row['filters']}"
-        findings.append(replace(finding, evidence=finding.evidence + filters))
-    judged = findings[: len(found)]
-    verdicts = [f.verdict for f in judged]
-    verdict = FAILS if FAILS in verdicts else HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
-    said = f"{evidence}: {'; '.join(f.evidence for f in findings)}"
-    numbers = (judged[0].value, judged[0].low, judged[0].high) if len(judged) == 1 else (None, None, None)
-    return of_seeds(Finding(verdict, said, *numbers, (f"{TABLE}.csv",)), int(min(row["seeds"] for row in found)))
+def _on_parts(analysis: Analysis, arms: Sequence[str], evidence: str, level: float) -> Finding:
+    """Decide whether maps of all these nets beat all references; as strictly as all that was measured."""
+    condition, found = explained_condition(analysis), []
+    level = level_of_one(level)
+    for arm in arms:
+        for reference, title in REFERENCES.items():
+            gain = share_gain(analysis, condition, arm, reference, level)
+            if gain is None:
+                return NOT_ASKED
+            found.append(_judged(f"{arm}, against {title}", gain))
+    words = [f.verdict for f in found]
+    # One that cannot be judged, or that fails, settles it; else all must hold.
+    other = [word for word in words if word not in (HOLDS, UNDECIDED, FAILS)]
+    verdict = other[0] if other else FAILS if FAILS in words else UNDECIDED if UNDECIDED in words else HOLDS
+    said = f"{evidence}: {'; '.join(f.evidence for f in found)}"
+    return Finding(verdict, said, rests_on=_places(arms, condition))
 
 
-def _row(rows: pd.DataFrame, measure: str, arm: str, against: str) -> pd.Series | None:
-    some = rows[(rows["measure"] == measure) & (rows["arm"] == arm) & (rows["against"] == against)]
-    return some.iloc[0] if len(some) else None
+def _judged(evidence: str, gain: Gain, sign: int = 1) -> Finding:
+    """Whether a gain, turned by its sign, is above 0."""
+    low, high = sorted((sign * gain.low, sign * gain.high))
+    found = decide(evidence, sign * gain.difference, low, high)
+    if gain.low != gain.low:
+        return replace(found, verdict=f"not judged: {gain.units} tracks", low=None, high=None)
+    return replace(found, verdict=ONE_SEED) if gain.seeds == 1 else found
+
+
+def _places(arms: Sequence[str], condition: str) -> tuple[str, ...]:
+    """Where the trials are kept."""
+    return tuple(f"{KEPT}/{arm}@{condition}" for arm in arms)

@@ -8,30 +8,31 @@ are pictured only in the results: what is made of their sound goes beside the tr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from harness import features
+from harness.analysis.study import Analysis
 from harness.corpora.segments import SEPARATOR
 from harness.errors import RepriseError
 from harness.explain import activations, as_mask, at_level, auralise, class_maps, common_level, deconvolve, enlarge
 from harness.models.masking import Mask, templates
-from harness.report import estimates
-from harness.report.writers import Table
+from harness.report import style
+from harness.report.tables import about
+from harness.studies.context import Context, Opened
+from harness.studies.networks import restored
 from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
-from harness.studies.trial import load_corpus
 from replications.gtzan_cam import listening
-from replications.gtzan_cam.interpretability import interpretability_table
-from replications.gtzan_cam.nets import Net, pictures_of, restore_nets
-from replications.gtzan_cam.trials import HEADLINE, SHOWN_FILTERS, found_conditions, released
+from replications.gtzan_cam.class_stems import COUNTRY
+from replications.gtzan_cam.filter_pictures import first_layer, mask_templates
+from replications.gtzan_cam.trials import SHOWN_FILTERS, first_explained
 
 #: Masks that are shown of the third layer: those of its strongest filters.
 MASKS = 2
-#: The genre whose deconvolved signal "primarily picks up the underlying drum beat" (study 002, Results): its sounds are
-#: written as files, too.
-HEARD = "country"
 #: How far a restored net may be off its record: another machine or number of threads rounds otherwise.
 TOLERANCE = 0.02
 #: Below this nobody hears that a sound is quieter than another, in dB.
@@ -39,20 +40,26 @@ NOTED_DB = 1.0
 
 
 @dataclass(frozen=True)
-class Segment:
-    """What a net is given, and what one hears of it.
+class Net:
+    """A trained net: its record, and its context with the trained weights."""
 
-    Parameters
-    ----------
-    key
-        Of the segment.
-    true
-        Number of its class.
-    picture : np.ndarray [shape=(bands, frames)]
-        As the front end gives it.
-    waveform : np.ndarray [shape=(samples,)]
-        At the front end's rate.
-    """
+    record: Record
+    context: Context
+
+    @property
+    def network(self) -> nn.Sequential:
+        """In evaluation mode."""
+        return self.context.spec.network
+
+    @property
+    def title(self) -> str:
+        """Of its arm."""
+        return self.context.trial.arm.title
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a net is given: key, number of its class, picture (bands, frames), waveform at the front end's rate."""
 
     key: str
     true: int
@@ -60,34 +67,53 @@ class Segment:
     waveform: np.ndarray
 
 
-def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> list[Table]:
-    """Write the gallery, and measure how far maps and filters can be interpreted.
+def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int | None = None) -> dict[str, Any]:
+    """Write the gallery, and pictures of masks and filters.
 
     Parameters
     ----------
     study, records
-        The study, and its trials on one corpus under one profile. Those on whole tracks are explained where there are
-        such, so that no net has been trained on what it is shown with.
+        The study, and its trials on one corpus under one profile, with their weights. Those on whole tracks are
+        explained where there are such, so that no net has been trained on what it is shown with.
     folder
-        Results; the page goes to ``gallery/index.html`` below it.
+        Where all goes; the page is ``gallery/index.html`` below it.
     jobs
-        Processes for rendering stems.
+        Not used.
 
     Returns
     -------
-    list of Table
-        How steady filters are, and on a pocket corpus whether maps point at what marks a genre.
+    dict
+        How a page shows it (`harness.report.build`).
     """
-    conditions = found_conditions(study, records)
-    condition = next((name for name in HEADLINE if name in conditions), None)
-    records = [r for r in records if r.condition == condition and not released(r)]
-    nets = restore_nets(study, records)
-    if not nets:
-        return []
-    first = min(net.record.seed for net in nets)
-    write_gallery(study, [net for net in nets if net.record.seed == first], folder / "gallery")
-    table = interpretability_table(study, nets, jobs=jobs)
-    return [table] if table is not None else []
+    condition = first_explained(study, records)
+    arms = {arm: n for n, arm in enumerate(study.measured["arms"])}
+    chosen = [r for r in records if r.condition == condition and r.arm in arms]
+    if not chosen:
+        return {"figures": {}, "links": []}
+    first, opened = min(r.seed for r in chosen), Opened()
+    chosen = sorted((r for r in chosen if r.seed == first), key=lambda r: arms[r.arm])
+    nets = [Net(record, restored(record, study, opened)) for record in chosen]
+    write_gallery(study, nets, folder / "gallery")
+    text = "ten pieces, and what each map of each net lets through of them, to see and to hear"
+    links = [{"path": "gallery/index.html", "title": "Gallery", "text": text}]
+    protocol = nets[0].record.data["protocol"]
+    templates_of = mask_templates(nets[0].context.front_end, protocol["steepness"])
+    style.save(templates_of, folder / "mask_templates")
+    figures = {"mask_templates": "What the masks let through, by where a filter is strongest"}
+    for net in nets:
+        if net.record.arm == "base":
+            foot = f"{net.title}, under “{study.condition(condition).title}”. {_origin(study, [net.record])}"
+            style.save(first_layer(net.network.conv1.weight.detach().numpy()[:, 0], foot), folder / "first_layer")
+            figures["first_layer"] = "Kernels of the base net's first layer"
+    return {"figures": figures, "links": links}
+
+
+def _origin(study: Study, records: Sequence[Record]) -> str:
+    of = about(Analysis(study, records))
+    return (
+        f"Corpus {of['corpus']}, profile {of['profile']}, weights {of['weights']} at first; split {of['split']}; "
+        f"seed {records[0].seed}."
+    )
 
 
 def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
@@ -114,12 +140,11 @@ def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
     RepriseError
         A restored net does not predict what its record holds.
     """
-    record, front_end = nets[0].record, nets[0].front_end
-    corpus, classes = load_corpus(nets[0].trial), nets[0].record.data["classes"]
-    keys = choose_pieces([net.record.predictions("test") for net in nets])
-    segments = cut_segments(nets[0], keys)
-    pieces = []
+    record, context = nets[0].record, nets[0].context
+    front_end, classes = context.front_end, context.corpus.classes
+    segments = cut_segments(context, choose_pieces([net.record.predictions("test") for net in nets]))
     rows = [net_rows(net, segments, classes) for net in nets]
+    pieces = []
     for number, segment in enumerate(segments):
         piece = listening.Piece(
             key=segment.key,
@@ -132,44 +157,35 @@ def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
             waveform=segment.waveform,
         )
         pieces.append(at_one_level(piece))
-    origin = estimates.provenance(study, [net.record for net in nets], "test")
+    of = about(Analysis(study, [net.record for net in nets]))
     first = study.conditions[0].name
     caption = {
-        "Corpus": origin.corpus,
-        "Profile": origin.profile,
-        "Weights": f"{origin.weights} at first",
-        "Split": f"{origin.split}, test part"
+        "Corpus": of["corpus"],
+        "Profile": of["profile"],
+        "Weights": f"{of['weights']} at first",
+        "Split": f"{of['split']}, test part"
         + (": other segments of these tracks were trained on" if record.condition == first else ""),
         "Seed": str(record.seed),
         "Pieces": f"of each genre the segment whose probability is the median of {nets[0].title}'s",
         "Filters": "numbered from 1; of layer 2 and 3 those of the highest mean activation",
     }
     title, elsewhere = "What the nets heard", None
-    if not corpus.pocket:
+    if not context.corpus.pocket:
         place = record.folder.resolve().parents[1]  # that of all trials on the corpus under the profile
         private = listening.write_page(pieces, place / "listening", title=title, caption=caption)
         elsewhere = private.relative_to(place.parents[2]).as_posix()  # as of the folder that holds that of all trials
         pieces = [silent(piece) for piece in pieces]
     page = listening.write_page(pieces, folder, title=title, caption=caption, elsewhere=elsewhere)
-    heard = next((piece for piece in pieces if piece.title == HEARD and piece.waveform is not None), None)
+    heard = next((piece for piece in pieces if piece.title == COUNTRY and piece.waveform is not None), None)
     sounds = {} if heard is None else sounds_of(heard)
     listening.write_sounds(sounds, front_end.sample_rate, folder / "sounds")
     return page
 
 
 def at_one_level(piece: listening.Piece) -> listening.Piece:
-    """Bring a piece and all that was made of it to one level.
+    """Bring a piece and all that was made of it to one level, at which none of it is clipped.
 
-    Parameters
-    ----------
-    piece
-        With its sounds as they came.
-
-    Returns
-    -------
-    Piece
-        The same, as loud as none of it is clipped; a sound that cannot be as loud as the others says by how much, and
-        one of rounding errors alone is left out.
+    A sound that cannot be as loud as the others says by how much, and one of rounding errors alone is left out.
     """
     sounds = [tile.waveform for row in piece.rows for tile in row.tiles if tile.waveform is not None]
     level = common_level(sounds, piece.waveform)
@@ -189,18 +205,7 @@ def at_one_level(piece: listening.Piece) -> listening.Piece:
 
 
 def silent(piece: listening.Piece) -> listening.Piece:
-    """A piece to be seen alone.
-
-    Parameters
-    ----------
-    piece
-        Any.
-
-    Returns
-    -------
-    Piece
-        Without the sounds and what was said of them.
-    """
+    """A piece to be seen alone, without the sounds and what was said of them."""
     rows = [replace(row, tiles=[replace(t, waveform=None, note="") for t in row.tiles]) for row in piece.rows]
     return replace(piece, rows=rows, waveform=None)
 
@@ -208,16 +213,8 @@ def silent(piece: listening.Piece) -> listening.Piece:
 def choose_pieces(predictions: Sequence[Predictions]) -> list[str]:
     """Pick a segment of each genre out of what all nets were tested on.
 
-    Parameters
-    ----------
-    predictions
-        Of each net on its test part, the base net's first.
-
-    Returns
-    -------
-    list of str
-        Keys, genre by genre: that with the median of the first net's probabilities of the true genre, so neither the
-        clearest nor the most doubtful. A genre without a common segment goes without.
+    It is that with the median of the first net's probabilities of the true genre, so neither the clearest nor the most
+    doubtful. A genre without a common segment goes without.
     """
     first = predictions[0]
     common = np.isin(first.keys, sorted(set.intersection(*(set(p.keys.tolist()) for p in predictions))))
@@ -230,54 +227,22 @@ def choose_pieces(predictions: Sequence[Predictions]) -> list[str]:
     return chosen
 
 
-def cut_segments(net: Net, keys: Sequence[str]) -> list[Segment]:
-    """Segments as nets take them.
-
-    Parameters
-    ----------
-    net
-        Gives corpus and front end.
-    keys
-        Of segments.
-
-    Returns
-    -------
-    list of Segment
-        In the order of the keys.
-    """
-    corpus, front_end = load_corpus(net.trial), net.front_end
+def cut_segments(context: Context, keys: Sequence[str]) -> list[Segment]:
+    """Segments as nets take them, in the order of the keys."""
+    corpus, front_end = context.corpus, context.front_end
     row_of = {key: row for row, key in enumerate(corpus.clips["key"])}
     found = []
-    for key, picture in zip(keys, pictures_of(net, keys), strict=True):
+    for key in keys:
         row = row_of[key]
         decoded = features.decode(corpus.clips["path"].iloc[row], front_end.sample_rate)
         waveform = front_end.cut(decoded)[int(key.rpartition(SEPARATOR)[2])]
+        picture = np.array(context.store.array[row], np.float32)
         found.append(Segment(key, int(corpus.labels[row].argmax()), picture, waveform))
     return found
 
 
 def net_rows(net: Net, segments: Sequence[Segment], classes: Sequence[str]) -> list[listening.Row]:
-    """How a net takes some segments of its test part.
-
-    Parameters
-    ----------
-    net
-        Any.
-    segments
-        As `cut_segments` gives them.
-    classes
-        Names.
-
-    Returns
-    -------
-    list of Row
-        One per segment.
-
-    Raises
-    ------
-    RepriseError
-        The net does not predict what its record holds.
-    """
+    """How a net takes segments of its test part, a row each; an error if it does not predict what its record holds."""
     p = net.record.predictions("test")
     place_of = {key: place for place, key in enumerate(p.keys.tolist())}
     stored = p.probabilities[[place_of[segment.key] for segment in segments]]
@@ -297,19 +262,19 @@ def net_rows(net: Net, segments: Sequence[Segment], classes: Sequence[str]) -> l
         if predicted != segment.true:
             verdict += f", true: {classes[segment.true].replace('_', ' ')} {probabilities[segment.true]:.2f}"
         tiles = [
-            listening.Tile(title, mask, auralise(mask, segment.waveform, net.front_end) if mask.any() else None)
-            for title, mask in masks_of(net, segment, predicted, classes).items()
+            listening.Tile(title, mask, auralise(mask, segment.waveform, net.context.front_end) if mask.any() else None)
+            for title, mask in masks_of(net.network, segment, predicted, classes).items()
         ]
         rows.append(listening.Row(net.title, verdict, predicted == segment.true, tiles))
     return rows
 
 
-def masks_of(net: Net, segment: Segment, predicted: int, classes: Sequence[str]) -> dict[str, np.ndarray]:
+def masks_of(network: nn.Sequential, segment: Segment, predicted: int, classes: Sequence[str]) -> dict[str, np.ndarray]:
     """What is shown of a net on a segment, as masks upon its spectrogram.
 
     Parameters
     ----------
-    net, segment
+    network, segment
         Which.
     predicted
         Number of the class that it predicts.
@@ -318,13 +283,13 @@ def masks_of(net: Net, segment: Segment, predicted: int, classes: Sequence[str])
 
     Returns
     -------
-    dict of str to np.ndarray [shape=(bands, frames)]
+    dict of str to ndarray (bands, frames)
         By title, from 0 to 1. Of a net with global average pooling the class activation maps of the predicted and of
         the true class; of another the filters of the first layer that the write-up shows, the deconvolved strongest
         filter of the second, and where there are masks those of the strongest filters of the third.
     """
-    network, inputs, shape = net.network, segment.picture[None], segment.picture.shape
-    if net.averages:
+    inputs, shape = segment.picture[None], segment.picture.shape
+    if hasattr(network, "gap"):
         maps, _ = class_maps(network, inputs)
         masks = {}
         for number in dict.fromkeys((predicted, segment.true)):
@@ -348,35 +313,14 @@ def masks_of(net: Net, segment: Segment, predicted: int, classes: Sequence[str])
 
 
 def strongest(maps: np.ndarray, count: int) -> list[int]:
-    """Filters of the highest mean activation.
-
-    Parameters
-    ----------
-    maps : np.ndarray [shape=(channels, h, w)]
-        Behind a ReLU.
-    count
-        How many.
-
-    Returns
-    -------
-    list of int
-        From 0, the strongest first; of equals the first.
-    """
+    """Numbers, from 0, of the filters of the highest mean activation, the strongest first; maps: (channels, h, w)."""
     return np.argsort(-maps.mean(axis=(1, 2)), kind="stable")[:count].tolist()
 
 
 def sounds_of(piece: listening.Piece) -> Mapping[str, np.ndarray]:
-    """A few sounds of a piece: the original, and of each net what the write-up describes.
+    """By name the original, and of each net what the write-up describes.
 
-    Parameters
-    ----------
-    piece
-        With its sound.
-
-    Returns
-    -------
-    Mapping of str to np.ndarray
-        By name: of each net the deconvolved second layer, or the class activation map of what it predicts.
+    That is the deconvolved second layer, or the class activation map of what it predicts.
     """
     sounds = {f"{piece.title} original": piece.waveform}
     for row in piece.rows:

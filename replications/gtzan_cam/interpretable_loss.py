@@ -58,22 +58,10 @@ WEIGHT = 2e-3
 
 @functools.lru_cache(maxsize=8)
 def template_bank(height: int, width: int, steepness: float = STEEPNESS) -> torch.Tensor:
-    """All templates of a map.
+    """All templates of a map: those around each cell, row by row, and then the negative one, -1 everywhere.
 
-    Their prior p(T), (1 - alpha) for the negative one and alpha / n for each of the n positive ones, is uniform under
-    the paper's alpha = n / (1 + n).
-
-    Parameters
-    ----------
-    height, width
-        Of the map.
-    steepness
-        See `harness.models.masking.templates`.
-
-    Returns
-    -------
-    Tensor (height * width + 1, height, width), float64
-        In units of tau: those around each cell, row by row, and then the negative one, -1 everywhere.
+    Float64, in units of tau. Their prior p(T), (1 - alpha) for the negative one and alpha / n for each of the n
+    positive ones, is uniform under the paper's alpha = n / (1 + n).
     """
     cells = height * width
     single = torch.eye(cells, dtype=torch.float64).reshape(1, cells, height, width)
@@ -81,21 +69,9 @@ def template_bank(height: int, width: int, steepness: float = STEEPNESS) -> torc
 
 
 def likelihoods(maps: torch.Tensor, bank: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How probable each map is under each template, and altogether.
+    """How probable each map, (n, filters, h, w), is under each template of a bank, and altogether.
 
-    Parameters
-    ----------
-    maps : Tensor (n, filters, h, w)
-        Of a batch: all the maps there are.
-    bank : Tensor (templates, h, w)
-        From `template_bank`, in the maps' dtype.
-
-    Returns
-    -------
-    given : Tensor (n, templates, filters)
-        log p(x|T).
-    evidence : Tensor (n, filters)
-        log p(x).
+    Gives log p(x|T), (n, templates, filters), and log p(x), (n, filters).
     """
     cells = bank[0].numel()
     # Channels innermost, as the network keeps them: the product then needs no copy of the maps.
@@ -148,42 +124,11 @@ def relative_information(maps: torch.Tensor, steepness: float = STEEPNESS, filte
     return torch.cat(found)
 
 
-def exact_gradient(maps: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
-    """Gradient of each filter's loss at its maps, in closed form.
-
-    Parameters
-    ----------
-    maps, steepness
-        As in `mutual_information`.
-
-    Returns
-    -------
-    Tensor (n, filters, h, w)
-        Of ``-mutual_information(maps).sum()``.
-    """
-    bank = template_bank(*maps.shape[2:], steepness).to(maps)
-    given, evidence = likelihoods(maps, bank)
-    gain = given - evidence[:, None]
-    centred = given.exp() * (gain - (given.exp() * gain).sum(dim=0))
-    return -(TAU / bank[0].numel() / len(bank)) * torch.einsum("kij,nkf->nfij", bank, centred)
-
-
 def strengths(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
-    """How hard each map is drawn to the one template that is kept for it: p(x|T) log(p(x|T) / p(x)).
+    """How hard each map is drawn to the one template that is kept for it: p(x|T) log(p(x|T) / p(x)), (n, filters).
 
-    Parameters
-    ----------
-    maps : Tensor (n, filters, h, w)
-        Of a batch.
-    positive : Tensor (n, filters), bool
-        Whether the clip is of the filter's category; nothing but the choice of the template depends on it.
-    steepness
-        See `harness.models.masking.templates`.
-
-    Returns
-    -------
-    Tensor (n, filters)
-        Negative where the map is driven away.
+    Negative where the map is driven away. Whether the clip is of the filter's category, ``positive`` (n, filters),
+    chooses the template and nothing else.
     """
     bank = template_bank(*maps.shape[2:], steepness).to(maps)
     given, evidence = likelihoods(maps, bank)
@@ -194,37 +139,8 @@ def strengths(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STE
 
 
 def chosen_templates(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
-    """Draw the one template that is kept for each map.
-
-    Parameters
-    ----------
-    maps, positive, steepness
-        As in `strengths`.
-
-    Returns
-    -------
-    Tensor (n, filters, h, w)
-        In units of tau: the template around the strongest position, or -1 everywhere.
-    """
+    """Draw the one template that is kept for each map, in units of tau: around the strongest position, or -1."""
     return templates(maps, steepness).masked_fill_(~positive[:, :, None, None], -1)
-
-
-def practical_gradient(maps: torch.Tensor, positive: torch.Tensor, steepness: float = STEEPNESS) -> torch.Tensor:
-    """The paper's gradient of each filter's loss at its maps: Z_T held constant, one template per map.
-
-    Parameters
-    ----------
-    maps, positive, steepness
-        As in `strengths`.
-
-    Returns
-    -------
-    Tensor (n, filters, h, w)
-        What training would add to the gradient of the maps.
-    """
-    cells = maps[0, 0].numel()
-    pull = strengths(maps, positive, steepness)[:, :, None, None]
-    return -(TAU / cells / (cells + 1)) * pull * chosen_templates(maps, positive, steepness)
 
 
 class InterpretableLoss:
@@ -314,16 +230,5 @@ class InterpretableLoss:
 
 
 def categories(mask: Mask) -> torch.Tensor:
-    """The class to which each filter answers most strongly, as far as training has seen.
-
-    Parameters
-    ----------
-    mask
-        A mask layer of a network trained with `InterpretableLoss`.
-
-    Returns
-    -------
-    Tensor (filters,), int64
-        Numbers of classes.
-    """
+    """Number of the class to which each filter answers most strongly, as far as training has seen."""
     return mask.activity.argmax(dim=0)

@@ -230,17 +230,7 @@ def write_sounds(sounds: Mapping[str, np.ndarray], sample_rate: int, folder: Pat
 
 
 def file_name(title: str) -> str:
-    """Stem of a file.
-
-    Parameters
-    ----------
-    title
-        Any text.
-
-    Returns
-    -------
-    str
-        Small letters, digits and hyphens.
+    """Stem of a file: small letters, digits and hyphens.
 
     Examples
     --------
@@ -251,20 +241,7 @@ def file_name(title: str) -> str:
 
 
 def tile_picture(spectrogram: np.ndarray, heat: np.ndarray | None) -> bytes:
-    """Draw a spectrogram in grey, and over it a map in orange, a pixel per bin.
-
-    Parameters
-    ----------
-    spectrogram : np.ndarray [shape=(bands, frames)]
-        From 0 to 1.
-    heat : np.ndarray [shape=(bands, frames)], optional
-        From 0 to 1.
-
-    Returns
-    -------
-    bytes
-        A PNG file with a palette, highest band at the top.
-    """
+    """Draw a spectrogram in grey, and over it a map in orange, both from 0 to 1: a PNG file, a pixel per bin."""
     # Loud is dark; the exponent keeps what is soft from fogging the picture.
     loud = np.rint((GREYS - 1) * np.clip(spectrogram, 0, 1) ** 1.5).astype(np.uint8)
     warm = np.zeros_like(loud) if heat is None else np.rint((HEATS - 1) * np.clip(heat, 0, 1)).astype(np.uint8)
@@ -276,18 +253,7 @@ def tile_picture(spectrogram: np.ndarray, heat: np.ndarray | None) -> bytes:
 
 
 def picture(piece: Piece) -> bytes:
-    """Draw a piece with all its maps, for print: the spectrogram above, a row per network below.
-
-    Parameters
-    ----------
-    piece
-        Any.
-
-    Returns
-    -------
-    bytes
-        A PNG file as wide as a page.
-    """
+    """Draw a piece with all its maps, for print: the spectrogram above, a row per network below; a PNG file."""
     columns = max([1, *(len(row.tiles) for row in piece.rows)])
     heights = [1.35, *(1.25 for _ in piece.rows)]
     with mpl.rc_context(style()):

@@ -21,10 +21,11 @@ from harness.training.losses import cross_entropy
 from replications.gtzan_cam import networks
 from replications.gtzan_cam.explanations import explain
 from replications.gtzan_cam.figures import figures
+from replications.gtzan_cam.interpretability import measure
 from replications.gtzan_cam.interpretable_loss import InterpretableLoss
 from replications.gtzan_cam.tables import tables
 
-__all__ = ["build", "clips", "expected", "explain", "figures", "prepare", "tables", "train"]
+__all__ = ["build", "clips", "expected", "explain", "figures", "measure", "prepare", "tables", "train"]
 
 #: Bands and frames of a segment, by our reading and by the authors' code, for which the arms' parameters are counted.
 SHAPES = ((128, 130), (128, 128))

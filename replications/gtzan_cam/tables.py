@@ -1,329 +1,306 @@
-"""The write-up's result line beside ours, and what a random split of segments leaks.
-
-Segments of one track are not independent of each other: every interval here is over seeds and tracks together, each
-track drawn with all its segments.
-"""
+"""The write-up's result line beside ours, what a random split of segments leaks, kernels, and what nets were asked."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.report import estimates, ties
-from harness.report.resampling import units_of
-from harness.report.writers import MINUS, UNDEFINED, Column, Table
+from harness.analysis.study import CONDITIONS, Analysis
+from harness.report.tables import (
+    about,
+    averages,
+    differences,
+    doubtful_in_words,
+    interval_in_words,
+    numbers,
+    origin,
+    pivot,
+    tied_in_words,
+)
+from harness.report.writers import MINUS, Column, Number, Table
 from harness.studies.records import Record
-from harness.studies.study import Study
-from replications.gtzan_cam.kernels import kernel_arms, kernel_table
+from harness.studies.study import Arm
+from replications.gtzan_cam.interpretability import interpretability_table
 from replications.gtzan_cam.trials import (
     PARTS,
-    deviation,
-    found_conditions,
-    in_order,
-    of_tracks,
-    released,
-    result_arms,
+    by_unit,
+    conditions,
+    is_released,
+    kernel_arms,
+    kernel_pairs,
+    kernel_title,
+    nets,
     segments_per_track,
     shared_groups,
-    training_accuracy,
+    training_accuracies,
+    trials_of,
 )
 
 
-def tables(study: Study, records: Sequence[Record]) -> list[Table]:
-    """The result line, the leak, and the kernels.
+def tables(analysis: Analysis) -> list[Table]:
+    """The result line, the leak, the kernels, the nets as released, and interpretability, as far as there are trials.
 
     Parameters
     ----------
-    study, records
-        The study, and its trials on one corpus under one profile.
-
-    Returns
-    -------
-    list of Table
-        Without those that need trials which are not there.
+    analysis
+        Of the study's trials on one corpus under one profile.
     """
-    as_released = [r for r in records if released(r)]
-    records = [r for r in records if not released(r)]
-    shown = []
-    if result_arms(study, records):
-        shown.append(result_table(study, records))
-        shown.append(protocol_table(study, records))
-    if len(kernel_arms(study, records)) > 1:
-        shown.append(kernel_table(study, records))
-    if as_released:
-        shown.append(released_table(study, as_released))
-    return shown
+    found = [result_table(analysis), protocol_table(analysis)] if nets(analysis) else []
+    found += [kernel_table(analysis)] if len(kernel_arms(analysis)) > 1 else []
+    found += [released_table(analysis)] if any(map(is_released, analysis.records)) else []
+    measured = interpretability_table(analysis)
+    return found + ([measured] if measured is not None else [])
 
 
-def result_table(study: Study, records: Sequence[Record], *, replicates: int = 1000, level: float = 0.95) -> Table:
-    """Training, validation and test accuracy of the nets (study 002, Results), ours beside the write-up's.
-
-    Parameters
-    ----------
-    study
-        Gives the arms and the printed values.
-    records
-        Any of the study's, of one corpus and profile.
-    replicates, level
-        Of the bootstrap over seeds and tracks together.
-
-    Returns
-    -------
-    Table
-        One row per net and part, one estimate per condition; of segments.
-    """
-    conditions, metric = found_conditions(study, records), study.metric
-    printed = {(p["arm"], p["split"]): p["value"] for p in study.published if p["metric"] == metric}
-    arms = result_arms(study, records)
-    shown = in_order(study, records, arms)
-    tied = {part: _Tied(study, shown, part, replicates, level) for part in PARTS if part != "train"}
-    unit, units = units_of(study, records)
-    rows = []
-    for arm in arms:
-        of_arm = {name: estimates.select(records, arm.name, name) for name in conditions}
-        for part, part_title in PARTS.items():
-            row = {
-                "arm": arm.name,
-                "arm_title": arm.title,
-                "part_of_line": part,
-                "part_title": part_title,
-                "metric": metric,
-                "published": printed.get((arm.name, part)),
-            }
-            chances = []
-            for name, some in of_arm.items():
-                row |= dict.fromkeys((f"ours_{name}", f"ours_{name}_low", f"ours_{name}_high", f"sd_{name}"))
-                if some:
-                    found = _scores(some, part, metric, f"ours_{name}", units=units, replicates=replicates, level=level)
-                    chances.append(found.pop("chance"))
-                    row |= {f"sd_{name}": found.pop("sd"), **found}
-            base_sd, seeds = row[f"sd_{conditions[0]}"], len(of_arm[conditions[0]])
-            row["spread_title"] = f"{UNDEFINED if base_sd is None else format(base_sd, '.3f')} ({seeds})"
-            row["chance"] = None if part == "train" else max(chances)
-            rows.append(row | (tied[part].columns(arm.name) if part in tied else {}))
-    origin = estimates.provenance(study, shown, "test")
-    scores = [c for c in rows[-1] if c == "published" or c.startswith(("ours_", "sd_", "chance"))]
-    titles = {name: study.condition(name).title for name in conditions}
-    return Table(
-        name="results",
-        title="The write-up's result line beside ours: accuracy on segments",
-        caption=f"{origin.sentence()} Mean over the seeds; in brackets the "
-        f"{estimates.interval_in_words(shown, unit, replicates, level)}, a track with all its segments. SD: standard "
-        f"deviation over the seeds (their number), {titles[conditions[0]]}. Training accuracy: mean over the epochs, "
-        "of the batches as they came. The write-up's validation and test accuracies are whole numbers of 960ths, so "
-        "that it counted segments. *: best of its part and column; °: not above chance, to name the most frequent "
-        "genre every time."
-        f"{tied['test'].caption}",
-        notes=" ".join(f"“{titles[name]}”: {study.condition(name).note}" for name in conditions),
-        frame=pd.DataFrame(rows).astype(dict.fromkeys(scores, float)),
-        columns=(
-            Column("arm_title", "Net", "text"),
-            Column("part_title", "Accuracy", "text"),
-            Column("published", "Write-up", "published"),
-            *(Column(f"ours_{name}", f"Ours: {titles[name]}", "estimate") for name in conditions),
-            *tied["test"].column,
-            Column("spread_title", "SD (seeds)", "text"),
-        ),
-        group=("arm",),
-        section="part_of_line",
-        provenance=origin,
+def result_table(analysis: Analysis) -> Table:
+    """Training, validation and test accuracy of the nets (study 002, Results), ours beside the write-up's."""
+    return _line(
+        analysis,
+        nets(analysis),
+        conditions(analysis),
+        "results",
+        "The write-up's result line beside ours: accuracy on segments",
+        "The write-up's validation and test accuracies are whole numbers of 960ths, so that it counted segments.",
     )
 
 
-def released_table(study: Study, records: Sequence[Record], *, replicates: int = 1000, level: float = 0.95) -> Table:
-    """The nets as the authors' code has them, beside the write-up's line.
+def released_table(analysis: Analysis) -> Table:
+    """The nets as the authors' code has them, beside the write-up's line."""
+    records = [r for r in analysis.records if is_released(r)]
+    arms = [a for a in analysis.study.arms if a.name in {r.arm for r in records}]
+    names = list(dict.fromkeys(r.condition for r in records))
+    return _line(analysis, arms, names, "results_released", "The nets as the authors' code has them", "")
 
-    Parameters
-    ----------
-    study
-        Gives the arms and the printed values.
-    records
-        Of trials as released.
-    replicates, level
-        Of the bootstrap over seeds and tracks together.
 
-    Returns
-    -------
-    Table
-        One row per net and part.
-    """
-    condition, metric = study.condition(records[0].condition), study.metric
+def _line(analysis: Analysis, arms: Sequence[Arm], names: Sequence[str], name: str, title: str, remark: str) -> Table:
+    """A row per net and part of the result line, an estimate per condition."""
+    study, metric = analysis.study, analysis.study.metric
+    of_arms = [arm.name for arm in arms]
+    records = trials_of(analysis, of_arms, names)
+    found = analysis.estimates
+    found = found[(found["metric"] == metric) & (found["class"] == "")]
+    found = found[found["condition"].isin(names) & found["arm"].isin(of_arms)]
+    found = found.assign(cell=numbers(found))[["condition", "arm", "part", "cell", "sd"]]
+    training = []
+    for condition, arm in dict.fromkeys((r.condition, r.arm) for r in records):
+        values = training_accuracies(analysis.select(arm, condition))
+        sd = np.std(values, ddof=1) if len(values) > 1 else np.nan
+        training.append((condition, arm, "train", Number(np.mean(values) if values else np.nan), sd))
+    found = pd.concat([found, pd.DataFrame(training, columns=found.columns)])
     printed = {(p["arm"], p["split"]): p["value"] for p in study.published if p["metric"] == metric}
-    of_condition = [r for r in records if r.condition == condition.name]
-    tied = {part: _Tied(study, of_condition, part, replicates, level) for part in PARTS if part != "train"}
-    unit, units = units_of(study, records)
-    rows = []
-    for arm in study.arms:
-        some = estimates.select(records, arm.name, condition.name)
-        for part, part_title in PARTS.items() if some else ():
-            row = {
-                "arm": arm.name,
-                "arm_title": arm.title,
-                "part_of_line": part,
-                "part_title": part_title,
-                "metric": metric,
-                "published": printed.get((arm.name.removeprefix("released_"), part)),
-                **_scores(some, part, metric, "ours", units=units, replicates=replicates, level=level),
-            }
-            row["spread_title"] = f"{UNDEFINED if row['sd'] is None else format(row['sd'], '.3f')} ({len(some)})"
-            rows.append(row | (tied[part].columns(arm.name) if part in tied else {}))
-    origin = estimates.provenance(study, records, "test")
-    numbers = ["published", "ours", "ours_low", "ours_high", "sd", "chance"]
-    return Table(
-        name="results_released",
-        title="The nets as the authors' code has them",
-        caption=f"{origin.sentence()} Accuracy on segments, mean over the seeds; in brackets the "
-        f"{estimates.interval_in_words(records, unit, replicates, level)}. *: best of its part; °: not above chance."
-        f"{tied['test'].caption}",
-        notes=f"“{condition.title}”: {condition.note}",
-        frame=pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)),
-        columns=(
-            Column("arm_title", "Net", "text"),
-            Column("part_title", "Accuracy", "text"),
-            Column("published", "Write-up", "published"),
-            Column("ours", "Ours", "estimate"),
-            *tied["test"].column,
-            Column("spread_title", "SD (seeds)", "text"),
-        ),
-        group=("arm",),
-        section="part_of_line",
-        provenance=origin,
-    )
-
-
-class _Tied:
-    """Letters of the nets under each condition: nets trained on another split are not ranked against each other."""
-
-    def __init__(self, study: Study, records: Sequence[Record], part: str, replicates: int, level: float) -> None:
-        metric = study.metric
-        self.of_conditions = {}
-        for condition in study.conditions:
-            if some := [r for r in records if r.condition == condition.name]:
-                found = ties.ties(study, some, [metric], part, arms="nets", replicates=replicates, level=level)
-                self.of_conditions[condition.name] = found
-        self._metric, self._titles = metric, {c.name: c.title for c in study.conditions}
-
-    @property
-    def column(self) -> list[Column]:
-        """How it is shown, if there is anything to show."""
-        return [Column("tied_title", "Tied", "text")] if any(t.letters for t in self.of_conditions.values()) else []
-
-    @property
-    def caption(self) -> str:
-        """What the letters mean, after a space; where that differs between conditions, of each."""
-        said = {name: t.sentence for name, t in self.of_conditions.items() if t.sentence}
-        if len(set(said.values())) > 1:
-            text = "".join(f" {text[:-1]} (“{self._titles[name]}”)." for name, text in said.items())
-        else:
-            order = " One protocol after the other, in the order of the columns." if len(self.of_conditions) > 1 else ""
-            text = "".join(f" {text}{order}" for text in set(said.values()))
-        tests = {name: t.test for name, t in self.of_conditions.items() if t.test}
-        if len(tests) == 1:
-            return f"{text} {next(iter(tests.values()))}"
-        return text + "".join(f" {test[:-1]} (“{self._titles[name]}”)." for name, test in tests.items())
-
-    def columns(self, arm: str) -> dict[str, str | None]:
-        """Letters of a net, for each condition and in one."""
-        found = {name: t.of(self._metric, arm) for name, t in self.of_conditions.items()}
-        return {f"tied_{name}": text for name, text in found.items()} | {
-            "tied_title": "/".join(ties.in_short(text) or UNDEFINED for text in found.values())
+    letters = {condition: analysis.letters(condition=condition) for condition in names}
+    rows = [
+        {
+            "arm": arm.name,
+            "title": arm.title,
+            "part_of_line": part,
+            "accuracy": words,
+            "metric": metric,
+            "published": printed.get((arm.name.removeprefix("released_"), part), np.nan),
+            "tied": _in_one(letters, arm.name) if part == "test" else "",
         }
-
-
-def _scores(records: Sequence[Record], part: str, metric: str, name: str, **drawn: Any) -> dict[str, float | None]:
-    """Mean over the seeds with its interval, deviation over the seeds, chance; training accuracy has the first two."""
-    if part == "train":
-        values = [training_accuracy(r) for r in records]
-        mean = None if None in values else float(np.mean(values))
-        return {name: mean, f"{name}_low": None, f"{name}_high": None, "sd": deviation(values), "chance": None}
-    values = [r.data["metrics"][part][metric] for r in records]
-    found = estimates.estimate(records, part, [metric], **drawn)[metric]
-    ends = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-    return {**ends, "sd": deviation(values), "chance": found.chance}
-
-
-def protocol_table(study: Study, records: Sequence[Record], *, replicates: int = 1000, level: float = 0.95) -> Table:
-    """Test accuracy of segments and of tracks under each protocol, and what the random split of segments leaks.
-
-    Parameters
-    ----------
-    study
-        Gives the arms and the conditions.
-    records
-        Any of the study's, of one corpus and profile.
-    replicates, level
-        Of the bootstrap over seeds and tracks together.
-
-    Returns
-    -------
-    Table
-        One row per arm and unit (segments, tracks). The leak is the accuracy under the write-up's random segments
-        minus that under the second condition, whole tracks.
-    """
-    conditions, metric = found_conditions(study, records), study.metric
-    against = [name for name in conditions[1:] if conditions[0] == study.conditions[0].name]
-    rows, arms = [], result_arms(study, records)
-    shown = in_order(study, records, arms)
-    unit, units = units_of(study, records)
-    drawn = {"units": units, "replicates": replicates, "level": level}
-    scored = {"segments": list, "tracks": of_tracks}
-    tied = {unit: _Tied(study, convert(shown), "test", replicates, level) for unit, convert in scored.items()}
-    for arm in arms:
-        for unit, convert in scored.items():
-            row = {"arm": arm.name, "arm_title": arm.title, "unit": unit, "metric": metric}
-            of_arm = {name: convert(estimates.select(records, arm.name, name)) for name in conditions}
-            chances = []
-            for name, some in of_arm.items():
-                row |= dict.fromkeys((f"ours_{name}", f"ours_{name}_low", f"ours_{name}_high"))
-                if some:
-                    found = estimates.estimate(some, "test", [metric], **drawn)[metric]
-                    row |= {f"ours_{name}": found.value, f"ours_{name}_low": found.low, f"ours_{name}_high": found.high}
-                    chances.append(found.chance)
-            row["chance"] = max(chances)
-            for name in against:
-                gains, _ = estimates.difference(of_arm[conditions[0]], of_arm[name], "test", [metric], **drawn)
-                gain = gains[metric]
-                row |= {f"leak_{name}": gain.value, f"leak_{name}_low": gain.low, f"leak_{name}_high": gain.high}
-            rows.append(row | tied[unit].columns(arm.name))
-    frame = pd.DataFrame(rows)
-    scores = [c for c in frame if c.startswith(("ours_", "leak_", "chance"))]
-    origin = estimates.provenance(study, shown, "test")
-    titles = {name: study.condition(name).title for name in conditions}
-    per_track = ", ".join(f"{titles[name]} {segments_per_track(shown, name):.1f}" for name in conditions)
-    caption = (
-        f"{origin.sentence()} Mean over the seeds; in brackets the "
-        f"{estimates.interval_in_words(shown, unit, replicates, level)}. Tracks: mean of the probabilities of their "
-        f"segments in the test part, which are on average: {per_track}. *: best arm of its unit and column; °: not "
-        f"above chance, or an interval that holds zero.{tied['segments'].caption}"
+        for arm in arms
+        for part, words in PARTS.items()
+    ]
+    found, keys = found.rename(columns={"part": "part_of_line"}), ["arm", "part_of_line"]
+    cells = pivot(found.assign(condition="ours_" + found["condition"]), keys, "condition", "cell")
+    spreads = pivot(found.assign(condition="sd_" + found["condition"]), keys, "condition", "sd")
+    frame = pd.DataFrame(rows).merge(cells, "left", keys).merge(spreads, "left", keys)
+    titles = {condition: study.condition(condition).title for condition in names}
+    tied = frame["tied"].any()
+    caption = [
+        origin(analysis, records),
+        f"Mean over the seeds, in brackets the {interval_in_words(analysis, records)}. A track is drawn with all its "
+        f"segments. SD: standard deviation over the seeds, {titles[names[0]]}. Training accuracy: mean over the "
+        "epochs, of the batches as they came.",
+        remark,
+        doubtful_in_words([metric]),
+        _letters_in_words(analysis, names) if tied else "",
+    ]
+    return Table(
+        name=name,
+        title=title,
+        frame=frame,
+        columns=(
+            Column("title", "Net", "text"),
+            Column("accuracy", "Accuracy", "text"),
+            Column("published", "Write-up", "published"),
+            *(Column(f"ours_{condition}", f"Ours: {titles[condition]}", "estimate") for condition in names),
+            *([Column("tied", "Tied", "text")] if tied else []),
+            Column(f"sd_{names[0]}", "SD", "score"),
+        ),
+        group=("arm",),
+        section="part_of_line",
+        caption=" ".join(filter(None, caption)),
+        notes=_notes(analysis, names),
+        best="best net of its part and column",
+        about=_about(analysis, records),
     )
-    if against:
-        known = ", ".join(f"{titles[name]} {shared_groups(shown, name):.0%}" for name in conditions)
-        caption += (
-            f" Leak: accuracy under “{titles[conditions[0]]}” minus that under the other, seed by seed; the test parts "
-            "differ, so that only a track in both counts alike on both sides of a replicate, and all others are drawn "
-            "independently. Not all of it is one: segments drawn one by one are of nearly all tracks, so that as many "
-            "of them are more different music to learn from. "
-            "Test segments of an artist, or where none is known of a track, that is trained on, too: "
-            f"{known}."
+
+
+def protocol_table(analysis: Analysis) -> Table:
+    """Test accuracy of segments and of tracks under each protocol, and what the random split of segments leaks."""
+    study, metric = analysis.study, analysis.study.metric
+    names, arms = conditions(analysis), [arm.name for arm in nets(analysis)]
+    records = trials_of(analysis, arms, names)
+    found = by_unit(analysis, records)
+    found = found.assign(cell=numbers(found), ours="ours_" + found["condition"])
+    letters = {condition: analysis.letters(condition=condition) for condition in names}
+    rows = [
+        {"arm": arm, "title": study.arm(arm).title, "unit": unit, "metric": metric}
+        | {"tied": _in_one(letters, arm) if unit == "segments" else ""}
+        for arm in arms
+        for unit in ("segments", "tracks")
+    ]
+    frame = pd.DataFrame(rows).merge(pivot(found, ["arm", "unit"], "ours", "cell"), "left", ["arm", "unit"])
+    leaks = _leaks(analysis, arms)
+    if len(leaks):
+        frame = frame.merge(leaks, "left", ["arm", "unit"])
+    titles = {condition: study.condition(condition).title for condition in names}
+    per_track = ", ".join(f"{titles[c]} {segments_per_track(analysis, c):.1f}" for c in names)
+    tied = frame["tied"].any()
+    caption = [
+        origin(analysis, records),
+        f"Mean over the seeds, in brackets the {interval_in_words(analysis, records)}. Tracks: mean of the "
+        f"probabilities of their segments in the test part, which are on average: {per_track}.",
+        doubtful_in_words([metric]),
+    ]
+    if len(leaks):
+        known = ", ".join(f"{titles[c]} {shared_groups(analysis, c):.0%}" for c in names)
+        caption.append(
+            f"Leak: accuracy on segments under “{titles[analysis.base]}” minus that under the other, with the interval "
+            "that decides; °: nothing is decided. The test parts differ. Not all of the leak is one: segments drawn "
+            "one by one are of nearly all tracks, so that as many of them are more different music to learn from. "
+            f"Test segments of an artist, or where none is known of a track, that is trained on, too: {known}."
         )
+    caption += [_letters_in_words(analysis, names)] if tied else []
+    shown = [column for column in leaks if column.startswith("leak_")][:1]
     return Table(
         name="protocols",
-        title="What the leak is worth: test accuracy under each protocol" if against else "Test accuracy by unit",
-        caption=caption,
-        notes=" ".join(f"“{titles[name]}”: {study.condition(name).note}" for name in conditions),
-        frame=frame.astype(dict.fromkeys(scores, float)),
+        title="What the leak is worth: test accuracy under each protocol" if shown else "Test accuracy by unit",
+        frame=frame,
         columns=(
-            Column("arm_title", "Net", "text"),
+            Column("title", "Net", "text"),
             Column("unit", "Of", "text"),
-            *(Column(f"ours_{name}", titles[name].capitalize(), "estimate") for name in conditions),
-            *tied["segments"].column,
+            *(Column(f"ours_{c}", titles[c].capitalize(), "estimate") for c in names),
+            *([Column("tied", "Tied", "text")] if tied else []),
             *(
-                Column(f"leak_{name}", f"Leak ({titles[conditions[0]]} {MINUS} {titles[name]})", "difference")
-                for name in against[:1]
+                Column(c, f"Leak ({titles[analysis.base]} {MINUS} {titles[c.removeprefix('leak_')]})", "difference")
+                for c in shown
             ),
         ),
         group=("arm",),
         section="unit",
-        provenance=origin,
+        caption=" ".join(caption),
+        notes=_notes(analysis, names),
+        best="best net of its unit and column",
+        about=_about(analysis, records),
     )
+
+
+def _leaks(analysis: Analysis, arms: Sequence[str]) -> pd.DataFrame:
+    """What the first condition has beyond each other one, by arm: the contrasts are the others minus the first."""
+    found = analysis.contrasts
+    found = found[(found["kind"] == CONDITIONS) & (found["metric"] == analysis.study.metric)]
+    found = found[found["below"].isin(arms)]
+    if found.empty:
+        return pd.DataFrame()
+    found = found.assign(
+        arm=found["below"],
+        unit="segments",
+        leak="leak_" + found["above"].str.rpartition("@")[2],
+        cell=differences(found).map(turned),
+    )
+    return pivot(found, ["arm", "unit"], "leak", "cell")
+
+
+def kernel_table(analysis: Analysis) -> Table:
+    """Accuracy by the kernel's shape, which the write-up found it "extremely sensitive" to (study 002, Challenges)."""
+    study, metric, arms = analysis.study, analysis.study.metric, kernel_arms(analysis)
+    names = [arm.name for arm in arms]
+    records = trials_of(analysis, names, [analysis.base])
+    found = averages(analysis, metrics=[metric])
+    found = found[(found["condition"] == analysis.base) & found["arm"].isin(names)]
+    found = found.assign(ours=numbers(found)).set_index("arm").loc[names]
+    pairs = kernel_pairs(analysis)
+    pairs = pairs.assign(cell=differences(pairs))
+    first = pairs["above"] == names[0]
+    gains = dict(zip(pairs["below"][first], pairs["cell"][first].map(turned), strict=True))
+    letters = analysis.letters()
+    frame = pd.DataFrame(
+        {
+            "arm": names,
+            "kernel": [kernel_title(arm) for arm in arms],
+            "parameters": [max(r.data["parameters"]["trainable"] for r in analysis.select(name)) for name in names],
+            "metric": metric,
+            "train": [np.mean(training_accuracies(analysis.select(name)) or [np.nan]) for name in names],
+            "ours": found["ours"].tolist(),
+            "chance": found["chance"].tolist(),
+            "sd": found["sd"].tolist(),
+            "seeds": found["seeds"].tolist(),
+            "tied": [letters.get(name, "") for name in names],
+            "gain": [gains.get(name, np.nan) for name in names],
+        }
+    )
+    frame["size"] = frame["parameters"].map("{:,}".format)
+    caption = [
+        origin(analysis, records),
+        spread_in_words(found["mean"], found["sd"]),
+        "Kernels: bands x frames, in all three layers. Segments; mean over the seeds, in brackets the "
+        f"{interval_in_words(analysis, records)}. SD: standard deviation over the seeds. Difference: to the first "
+        "shape, on the same segments, with the interval that decides; °: nothing is decided, or a score is not above "
+        "chance.",
+        _letters_in_words(analysis, [analysis.base]) if letters else "",
+    ]
+    return Table(
+        name="kernels",
+        title="Is accuracy “extremely sensitive to filter size”? Kernels of the base net",
+        frame=frame,
+        columns=(
+            Column("kernel", "Kernel", "text"),
+            Column("size", "Parameters", "text"),
+            Column("train", "Training", "score"),
+            Column("ours", "Test accuracy", "estimate"),
+            *([Column("tied", "Tied", "text")] if letters else []),
+            Column("sd", "SD", "score"),
+            Column("gain", f"Difference to {kernel_title(arms[0])}", "difference"),
+        ),
+        group=("arm",),
+        caption=" ".join(filter(None, caption)),
+        notes=f"Condition: {study.condition(analysis.base).title}. The write-up names neither the sizes it tried nor "
+        "their accuracies.",
+        best="best shape",
+        about=_about(analysis, records),
+    )
+
+
+def spread_in_words(means: pd.Series, spreads: pd.Series) -> str:
+    """How far the shapes' means lie apart, and how far the seeds of one shape do."""
+    of_seeds = np.sqrt(np.mean(np.square(spreads)))
+    text = f"The {len(means)} shapes span {np.ptp(means):.3f} of accuracy"
+    more = "" if np.isnan(of_seeds) else f"; the seeds of one shape have a standard deviation of {of_seeds:.3f}"
+    return f"{text}{more}."
+
+
+def turned(number: Number) -> Number:
+    """The same difference from the other side."""
+    return number._replace(value=-number.value, low=-number.high, high=-number.low)
+
+
+def _in_one(letters: dict[str, dict[str, str]], arm: str) -> str:
+    """Letters of a net under each condition in one text; "" where there are none."""
+    return "/".join(of.get(arm, "") or "\u2013" for of in letters.values()) if any(letters.values()) else ""
+
+
+def _letters_in_words(analysis: Analysis, names: Sequence[str]) -> str:
+    order = ", one protocol after the other in the order of the columns" if len(names) > 1 else ""
+    return f"Tied: nets that share a letter cannot be told apart{order}. {tied_in_words(analysis)}"
+
+
+def _notes(analysis: Analysis, names: Sequence[str]) -> str:
+    shown = [analysis.study.condition(name) for name in names]
+    return " ".join(f"“{condition.title}”: {condition.note}" for condition in shown)
+
+
+def _about(analysis: Analysis, records: Sequence[Record]) -> dict[str, object]:
+    return {k: v for k, v in about(analysis, records).items() if k not in ("part", "seeds")}

@@ -1,191 +1,116 @@
-"""What the study's records are asked for: arms and conditions that are there, scores of whole tracks, and leaks.
+"""Which of the study's arms and conditions a table, a figure or a check is about, and what their records say."""
 
-Segments of one track are not independent of each other: every interval is over seeds and tracks together, each track
-drawn with all its segments.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import numpy as np
+import pandas as pd
 
+from harness.analysis.study import ARMS, Analysis
 from harness.corpora.segments import clips_of
-from harness.studies.records import Predictions, Record, by_clip
+from harness.studies.records import Record, by_clip
 from harness.studies.study import Arm, Study
 
 #: Parts of the write-up's result line.
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 #: Arms that differ from the first in the kernel's shape alone are of its network.
 KERNEL_NETWORK = "base"
-#: Conditions under which confusions are shown and nets explained: of these the first that was run.
-HEADLINE = ("track", "filtered", "paper")
+#: Statements in the claim with the most of them, of country's drums: two nets, each against two references.
+STATEMENTS = 4
 #: Filters of the first layer that the write-up shows (study 002, Results), counted from 1 as there.
 SHOWN_FILTERS = (1, 8, 16, 32)
 
 
-@dataclass(frozen=True)
-class OfTracks(Record):
-    """A trial whose predictions are on tracks, each the mean over its segments in the part."""
-
-    def predictions(self, part: str) -> Predictions:
-        """Predictions on ``"valid"`` or ``"test"``."""
-        return by_clip(super().predictions(part))
-
-
-def of_tracks(records: Sequence[Record]) -> list[OfTracks]:
-    """The same trials, to be scored on tracks.
-
-    Parameters
-    ----------
-    records
-        With predictions on segments.
-
-    Returns
-    -------
-    list of OfTracks
-        In the same order.
-    """
-    return [OfTracks(r.folder, r.data) for r in records]
-
-
-def released(record: Record) -> bool:
-    """Whether a trial is of a net and segments as the authors' code has them, which is not what the write-up says.
-
-    Parameters
-    ----------
-    record
-        Any.
-
-    Returns
-    -------
-    bool
-        Such trials stand in a table of their own.
-    """
+def is_released(record: Record) -> bool:
+    """Whether a trial is of a net and segments as the authors' code has them, which is not what the write-up says."""
     return bool(record.data["protocol"].get("as_released"))
 
 
-def found_conditions(study: Study, records: Sequence[Record]) -> list[str]:
-    """Conditions that have a record, in the study's order.
+def conditions(analysis: Analysis) -> list[str]:
+    """Conditions that have a trial, in the study's order, without that of the authors' code."""
+    return list(dict.fromkeys(r.condition for r in analysis.records if not is_released(r)))
 
-    Parameters
-    ----------
-    study, records
-        The study, and any of its trials.
 
-    Returns
-    -------
-    list of str
-        Names, without that of the authors' released code (`released`).
+def nets(analysis: Analysis, condition: str | None = None) -> list[Arm]:
+    """Arms of the result line that have a trial, under a condition or under any.
+
+    They are those the write-up prints values of, and the one that it could not finish; the base net with other kernels
+    is not among them.
     """
-    present = {r.condition for r in records if not released(r)}
-    return [c.name for c in study.conditions if c.name in present]
+    present = {arm for name, arm in analysis.cells() if condition in (None, name)}
+    return [a for a in analysis.study.arms if a.name in analysis.study.measured["arms"] and a.name in present]
 
 
-def result_arms(study: Study, records: Sequence[Record]) -> list[Arm]:
-    """Arms of the result line: those the write-up prints values of, and the one it could not finish.
+def explained_condition(analysis: Analysis) -> str:
+    """The condition under which nets are explained; "" where no such trial is there."""
+    return first_explained(analysis.study, analysis.records)
 
-    Parameters
-    ----------
-    study, records
-        The study, and any of its trials.
 
-    Returns
-    -------
-    list of Arm
-        Those with a record; the same network with other kernels is not among them.
+def first_explained(study: Study, records: Sequence[Record]) -> str:
+    """The first of the conditions that are measured of which there is a trial; "" where there is none."""
+    present = {r.condition for r in records if r.arm in study.measured["arms"]}
+    return next((name for name in study.measured["conditions"] if name in present), "")
+
+
+def kernel_arms(analysis: Analysis) -> list[Arm]:
+    """Arms that differ in the kernel's shape alone and have a trial under the write-up's condition; 3 x 3 first."""
+    cells = analysis.cells()
+    return [a for a in analysis.study.arms if a.network == KERNEL_NETWORK and (analysis.base, a.name) in cells]
+
+
+def kernel_pairs(analysis: Analysis) -> pd.DataFrame:
+    """Rows of the contrasts between shapes of kernels."""
+    names, frame = [arm.name for arm in kernel_arms(analysis)], analysis.contrasts
+    chosen = (frame["kind"] == ARMS) & (frame["metric"] == analysis.study.metric)
+    return frame[chosen & frame["above"].isin(names) & frame["below"].isin(names)]
+
+
+def kernel_title(arm: Arm) -> str:
+    """Bands x frames."""
+    return " x ".join(map(str, arm.options["kernel"]))
+
+
+def trials_of(analysis: Analysis, arms: Collection[str], names: Collection[str]) -> list[Record]:
+    """The trials of some arms under some conditions."""
+    return [r for r in analysis.records if r.arm in arms and r.condition in names]
+
+
+def of_seeds(analysis: Analysis, arm: str, part: str) -> list[float]:
+    """The main score of every seed of an arm under the write-up's condition."""
+    scores, trials = analysis.scores(part), analysis.select(arm)
+    places = [place for place, r in enumerate(analysis.records) if r in trials]
+    return scores.found.plain[places, scores.column(analysis.study.metric)].tolist()
+
+
+def by_unit(analysis: Analysis, records: Sequence[Record]) -> pd.DataFrame:
+    """The main score on the test part, of some trials: on segments and on tracks, by the column ``unit``.
+
+    A track is predicted by the mean of its segments' probabilities.
     """
-    first = {arm.network: arm for arm in reversed(study.arms)}
-    return [
-        arm
-        for arm in study.arms
-        if any(r.arm == arm.name and not released(r) for r in records)
-        and (arm.network != KERNEL_NETWORK or arm == first[KERNEL_NETWORK])
-    ]
+    cells, frame = {(r.condition, r.arm) for r in records}, analysis.estimates
+    frame = frame[(frame["part"] == "test") & (frame["metric"] == analysis.study.metric) & (frame["class"] == "")]
+    segments = frame[[cell in cells for cell in zip(frame["condition"], frame["arm"], strict=True)]]
+    tracks = analysis.estimate(records, transform=by_clip)
+    return pd.concat([segments.assign(unit="segments"), tracks.assign(unit="tracks")], ignore_index=True)
 
 
-def in_order(study: Study, records: Sequence[Record], arms: Sequence[Arm]) -> list[Record]:
-    """The trials of some arms, by the study's conditions.
-
-    Parameters
-    ----------
-    study, records, arms
-        The study, any of its trials, and the arms wanted.
-
-    Returns
-    -------
-    list of Record
-        The write-up's condition first.
-    """
-    order = {condition.name: number for number, condition in enumerate(study.conditions)}
-    return sorted((r for r in records if study.arm(r.arm) in arms), key=lambda r: order[r.condition])
+def training_accuracies(records: Sequence[Record]) -> list[float]:
+    """Training accuracy as the write-up states it: the mean over the epochs, weights moving all the while."""
+    histories = [record.history() for record in records]
+    return [float(history["train_accuracy"].mean()) for history in histories if "train_accuracy" in history]
 
 
-def training_accuracy(record: Record) -> float | None:
-    """Training accuracy as the write-up states it: the mean over the epochs, weights moving all the while.
-
-    Parameters
-    ----------
-    record
-        Of a trial.
-
-    Returns
-    -------
-    float or None
-        None where the history does not have it.
-    """
-    history = record.history()
-    return float(history["train_accuracy"].mean()) if "train_accuracy" in history else None
-
-
-def segments_per_track(records: Sequence[Record], condition: str) -> float:
-    """Segments in the test part of each track that is in it, on average.
-
-    Parameters
-    ----------
-    records
-        With predictions on segments.
-    condition
-        By name; some of the records are under it.
-
-    Returns
-    -------
-    float
-        At least 1.
-    """
-    keys = [r.predictions("test").keys for r in records if r.condition == condition]
+def segments_per_track(analysis: Analysis, condition: str) -> float:
+    """Segments in the test part of each track that is in it, on average."""
+    keys = [analysis.predictions(r, "test").keys for r in analysis.records if r.condition == condition]
     return float(np.mean([len(k) / len(np.unique(clips_of(k))) for k in keys]))
 
 
-def shared_groups(records: Sequence[Record], condition: str) -> float:
-    """Share of the test segments whose artist, or where none is known whose track, is in the training part.
-
-    Parameters
-    ----------
-    records
-        Any.
-    condition
-        By name; some of the records are under it.
-
-    Returns
-    -------
-    float
-        Mean over the trials.
-    """
-    splits = [r.data["split"] for r in records if r.condition == condition]
+def shared_groups(analysis: Analysis, condition: str) -> float:
+    """Share of the test segments whose artist, or where none is known whose track, is in the training part."""
+    splits = [r.data["split"] for r in analysis.records if r.condition == condition]
     return float(np.mean([s["leakage"]["clips_in_shared_groups"]["train-test"] / s["sizes"]["test"] for s in splits]))
 
 
-def deviation(values: Sequence[float | None]) -> float | None:
-    """Standard deviation over the seeds.
-
-    Parameters
-    ----------
-    values
-        One per seed.
-
-    Returns
-    -------
-    float or None
-        None for a single seed, or where a value is undefined.
-    """
-    return float(np.std(values, ddof=1)) if len(values) > 1 and None not in values else None
+def level_of_one(level: float) -> float:
+    """Level of every interval of what was measured of the nets, in tables and claims alike (Bonferroni)."""
+    return 1 - (1 - level) / STATEMENTS

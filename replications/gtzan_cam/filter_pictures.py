@@ -1,6 +1,4 @@
-"""What the masks let through, and what the first layer's filters look like."""
-
-from collections.abc import Sequence
+"""What the masks let through, and what the first layer's filters look like: pictures that the run draws."""
 
 import matplotlib as mpl
 import numpy as np
@@ -10,11 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.features import FrontEnd
 from harness.models.masking import templates
-from harness.report import estimates
 from harness.report.style import SMALL, new_figure, style, write_foot
-from harness.studies.records import Record
-from harness.studies.study import Study
-from harness.training.loop import read_learned
 from replications.gtzan_cam.networks import FILTERS, pooled_size
 from replications.gtzan_cam.trials import SHOWN_FILTERS
 
@@ -68,25 +62,23 @@ def mask_templates(front_end: FrontEnd, steepness: float) -> Figure:
     return figure
 
 
-def first_layer(study: Study, records: Sequence[Record]) -> Figure:
-    """Kernels of the base net's first layer.
+def first_layer(kernels: np.ndarray, foot: str) -> Figure:
+    """Kernels of a net's first layer.
 
     Parameters
     ----------
-    study
-        For titles.
-    records
-        Any of the study's; the first base net among them with weights is shown.
+    kernels : ndarray (filters, bands, frames)
+        Weights.
+    foot
+        Whose they are, in sentences.
 
     Returns
     -------
     matplotlib.figure.Figure
         A panel for each filter, numbered from 1; those of the write-up's pictures are framed.
     """
-    weights, record = kernels_of_first_layer(records)
-    most = float(np.abs(weights).max())
-    columns = 16
-    rows = -(-len(weights) // columns)
+    most, columns = float(np.abs(kernels).max()), 16
+    rows = -(-len(kernels) // columns)
     with mpl.rc_context(style()):
         figure = new_figure(0.95 + 0.55 * rows)
         grid = figure.subplots(rows, columns, squeeze=False)
@@ -94,63 +86,19 @@ def first_layer(study: Study, records: Sequence[Record]) -> Figure:
             axes.set(xticks=[], yticks=[])
             for spine in axes.spines.values():
                 spine.set(visible=number + 1 in SHOWN_FILTERS, linewidth=1.6)
-            if number < len(weights):
-                image = axes.imshow(weights[number], origin="lower", cmap="PuOr_r", vmin=-most, vmax=most)
+            if number < len(kernels):
+                image = axes.imshow(kernels[number], origin="lower", cmap="PuOr_r", vmin=-most, vmax=most)
                 axes.set_title(number + 1, pad=2, size=SMALL)
         bar = figure.colorbar(image, ax=grid, fraction=0.015, pad=0.01, label="weight")
         bar.outline.set_visible(False)
-        height, width = weights.shape[1:]
-        write_foot(
-            figure,
-            f"Bands upwards ({height}), frames to the right ({width}). Framed: the filters that the write-up shows. "
-            f"{study.arm(record.arm).title}, under “{study.condition(record.condition).title}”, seed {record.seed}. "
-            f"{estimates.provenance(study, [record], 'test').sentence()}",
-        )
+        height, width = kernels.shape[1:]
+        size = f"Bands upwards ({height}), frames to the right ({width})."
+        write_foot(figure, f"{size} Framed: the filters that the write-up shows. {foot}")
     return figure
 
 
-def kernels_of_first_layer(records: Sequence[Record]) -> tuple[np.ndarray, Record] | None:
-    """Weights of the first convolution of the first base net.
-
-    Parameters
-    ----------
-    records
-        Any of the study's.
-
-    Returns
-    -------
-    weights : np.ndarray [shape=(filters, bands, frames)]
-        Of its kernels.
-    record : Record
-        Whose they are; None instead of both where no base net has kept its weights.
-    """
-    for record in sorted((r for r in records if r.arm == "base"), key=lambda r: r.seed):
-        path = record.folder / "best.safetensors"
-        kept = read_learned(path) if path.exists() else {}
-        if "conv1.weight" in kept:
-            return kept["conv1.weight"].numpy()[:, 0], record
-    return None
-
-
 def show_segment(axes: Axes, picture: np.ndarray, front_end: FrontEnd, **look: object) -> mpl.image.AxesImage:
-    """Draw a picture of a segment, at any resolution, with seconds and kHz at its axes.
-
-    Parameters
-    ----------
-    axes
-        Where.
-    picture : np.ndarray [shape=(bands', frames')]
-        Lowest band first.
-    front_end
-        ``mel_segments``.
-    **look
-        For ``imshow``.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
-        The picture; its extent is in seconds and in bands of the front end.
-    """
+    """Draw a picture of a segment, lowest band first, at any resolution; its extent is in seconds and in bands."""
     bands = len(front_end.band_hz)
     image = axes.imshow(
         picture,
