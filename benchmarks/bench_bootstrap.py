@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from harness.metrics import uncertainty
+from harness.analysis.resampling import resample
+from harness.metrics import weighted
 
 CLIPS, CLASSES, REPLICATES = 5085, 20, 1000
 #: Replicates that scikit-learn scores; each takes the same time.
@@ -25,10 +26,13 @@ def test_replicates_of_masked_map(observed: float, benchmark: Callable, capsys: 
     mask = generator.random(labels.shape) < observed
 
     def ours() -> np.ndarray:
-        drawn = uncertainty.distribution(labels, probabilities, mask, metrics=["map_masked"], replicates=REPLICATES)
-        return drawn["map_masked"]
+        def score(_: int, weights: np.ndarray) -> np.ndarray:
+            averages, _ = weighted("multilabel", labels, probabilities, mask, weights, metrics=["map_masked"])
+            return averages["map_masked"][:, None]
 
-    weights = np.concatenate(list(uncertainty.resample(CLIPS, LOOPED, seed=0)))
+        return resample([np.arange(CLIPS)], score, replicates=REPLICATES, blocks=1).drawn[0, :, 0]
+
+    weights = resample([np.arange(CLIPS)], lambda _, weights: weights, replicates=LOOPED, blocks=1).drawn[0]
 
     def theirs() -> np.ndarray:
         return np.array([

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from torch import nn
 
 from harness.errors import RepriseError
-from harness.explain import compare, frames_sounding, randomised, shares, stem_mask
+from harness.explain import frames_sounding, randomised, shares, stem_mask
 
 MASK = np.zeros((4, 10), bool)
 MASK[1:3, 2:7] = True
@@ -70,43 +70,6 @@ def test_activity_goes_to_the_frame_it_falls_in() -> None:
     assert frames_sounding(activity, 0.1, 8, 0.05).tolist() == [False, False, True, True, True, True, False, False]
     assert frames_sounding(activity, 0.1, 2, 0.2).tolist() == [False, True]
     assert frames_sounding(np.array([False, True]), 0.1, 5, 0.1).tolist() == [False, True, True, True, True]
-
-
-def test_a_planted_difference_is_found_and_its_absence_too() -> None:
-    generator = np.random.default_rng(0)
-    uniform = generator.uniform(0.1, 0.3, 80)
-    clips = np.repeat(np.arange(40), 2)
-    better = compare(uniform + generator.normal(0.1, 0.05, 80), uniform, clips)
-    assert better["interval"][0] > 0.05
-    assert better["difference"] == pytest.approx(better["mean"] - better["reference"])
-    assert better["interval"][0] < better["difference"] < better["interval"][1]
-    worse = compare(uniform - generator.normal(0.1, 0.05, 80), uniform, clips)
-    assert worse["interval"][1] < -0.05
-    noise = generator.normal(0, 0.05, 80)
-    alike = compare(uniform + noise - noise.mean(), uniform, clips)
-    assert alike["interval"][0] < 0 < alike["interval"][1]
-    assert compare(uniform, uniform * 0.9, clips) == compare(uniform, uniform * 0.9, clips)
-
-
-def test_clips_are_drawn_whole() -> None:
-    generator = np.random.default_rng(1)
-    per_clip = generator.normal(0.1, 0.1, 25)
-    scores, zeros = np.repeat(per_clip, 20), np.zeros(500)
-    whole = compare(scores, zeros, np.repeat(np.arange(25), 20))["interval"]
-    pretended = compare(scores, zeros, np.arange(500))["interval"]
-    assert whole[1] - whole[0] > 3 * (pretended[1] - pretended[0])
-    expected = 2 * 1.96 * per_clip.std() / 5
-    assert whole[1] - whole[0] == pytest.approx(expected, rel=0.2)
-
-
-def test_empty_maps_are_left_out_and_counted() -> None:
-    got = compare([0.5, np.nan, 0.7], [0.2, 0.2, 0.3], ["a", "a", "b"])
-    assert (got["n"], got["clips"], got["undefined"]) == (2, 2, 1)
-    assert got["mean"] == pytest.approx(0.6)
-    nothing = compare([np.nan], [0.1], ["a"])
-    assert nothing == {
-        "mean": None, "reference": None, "difference": None, "interval": None, "n": 0, "clips": 0, "undefined": 1,
-    }  # fmt: skip
 
 
 def test_randomised_weights_differ_by_seed_and_leave_the_network_alone() -> None:

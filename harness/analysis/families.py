@@ -397,3 +397,18 @@ def letters(names: Sequence[str], differ: Mapping[frozenset[str], bool]) -> dict
     ranked = sorted(groups, key=lambda g: sorted(order[name] for name in g))
     signs = [chr(97 + n) if n < 26 else chr(65 + n - 26) for n in range(len(ranked))]
     return {name: "".join(s for s, g in zip(signs, ranked, strict=True) if name in g) for name in names}
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Adjust p values of several tests for their number, whatever they have to do with each other (Holm 1979).
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
+    return adjusted

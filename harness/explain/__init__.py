@@ -8,7 +8,7 @@ from harness.explain.auralisation import as_mask, at_level, auralise, common_lev
 from harness.explain.cam import gradcam, scale
 from harness.explain.deconvolution import deconvolve
 from harness.explain.factorization import Concepts, class_means, concept_names, factorize, factorize_windows, pooled
-from harness.explain.faithfulness import compare, frames_sounding, randomised, shares, stem_mask
+from harness.explain.faithfulness import frames_sounding, randomised, shares, stem_mask
 from harness.explain.gap_cam import class_maps, enlarge
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "class_maps",
     "class_means",
     "common_level",
-    "compare",
     "concept_names",
     "deconvolve",
     "enlarge",

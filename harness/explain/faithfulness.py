@@ -3,18 +3,17 @@
 Where the stem of an instrument is known, so is where it can be heard: in the time-frequency bins that it fills. A map
 is scored by the share of its energy that falls there. A map that knows nothing spreads evenly, and its share is the
 share of the area; a map of the same network with random weights (`randomised`) shows what the architecture alone does
-to a spectrogram (the sanity check of Adebayo et al. 2018). Both are compared pair by pair on the same clips.
+to a spectrogram (the sanity check of Adebayo et al. 2018). `harness.analysis.measured.gain` compares
+both pair by pair on the same clips.
 """
 
 import copy
-from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from harness.errors import RepriseError
-from harness.metrics.uncertainty import interval, resample
 from harness.models import chain
 from harness.models.frozen import estimate_statistics
 
@@ -109,56 +108,6 @@ def shares(heat: np.ndarray, mask: np.ndarray, sounding: np.ndarray) -> dict[str
         "when": float(during),
         "time": float(sounding.mean()),
     }
-
-
-def compare(
-    scores: np.ndarray,
-    reference: np.ndarray,
-    clips: Sequence[Hashable],
-    *,
-    replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict:
-    """Mean share of many maps beside what a reference gets on the same clips and classes.
-
-    Parameters
-    ----------
-    scores, reference : np.ndarray [shape=(m,)]
-        Shares of the maps, and of a uniform map or of the network with random weights, pair by pair.
-    clips
-        To which clip each pair belongs. Clips are drawn by the bootstrap, with all their pairs: the maps of one clip
-        are not independent of each other.
-    replicates, level, seed
-        Of the bootstrap, as in `harness.metrics.uncertainty.bootstrap`.
-
-    Returns
-    -------
-    dict
-        ``mean`` and ``reference`` (mean shares), ``difference`` of the two, ``interval`` of the difference (low,
-        high; see `harness.metrics.uncertainty`), ``n`` pairs and ``clips`` used, and how many pairs are
-        ``undefined`` (one of the maps is zero everywhere) and left out. All but the counts are None if nothing is left.
-    """
-    scores, reference = np.asarray(scores, float), np.asarray(reference, float)
-    defined = ~(np.isnan(scores) | np.isnan(reference))
-    names = {
-        name: number for number, name in enumerate(dict.fromkeys(c for c, d in zip(clips, defined, strict=True) if d))
-    }
-    rows = np.array([names[c] for c, d in zip(clips, defined, strict=True) if d], int)
-    counts = {"n": len(rows), "clips": len(names), "undefined": int((~defined).sum())}
-    if not len(rows):
-        return dict.fromkeys(("mean", "reference", "difference", "interval")) | counts
-    scores, reference = scores[defined], reference[defined]
-    pairs = np.bincount(rows)
-    sums = np.bincount(rows, scores - reference)
-    drawn = np.concatenate([w @ sums / (w @ pairs) for w in resample(len(names), replicates, seed)])
-    difference = float((scores - reference).mean())
-    return {
-        "mean": float(scores.mean()),
-        "reference": float(reference.mean()),
-        "difference": difference,
-        "interval": interval(difference, drawn, level, bounds=(-1, 1)),
-    } | counts
 
 
 def randomised(model: nn.Sequential, seed: int, inputs: np.ndarray | None = None) -> nn.Sequential:

@@ -441,7 +441,7 @@ def condition_table(
     base = study.condition(analysis.base)
     found = analysis.contrasts
     found = found[found["kind"] == CONDITIONS]
-    found = found.assign(condition=found["above"].str.rpartition("@")[2], arm=found["below"])
+    found = found.assign(condition=found["above"].str.split("@").str[-1], arm=found["below"])
     found = found[found["metric"].isin(analysis.of_conditions if metrics is None else metrics)]
     found = found[found["condition"].isin([c.name for c in study.conditions] if conditions is None else conditions)]
     if found.empty:
