@@ -34,12 +34,12 @@ def test_an_epoch_from_stored_activations(
     chosen = openmic.arm(arm)
     protocol = openmic.resolve("paper", "paper", network=chosen.network)
     corpus = SimpleNamespace(classes=tuple(range(20)), seconds=10.0)
-    blueprint = openmic.code.build(chosen, corpus, protocol)
-    network = blueprint.network.to(memory_format=torch.channels_last)
+    spec = openmic.code.build(chosen, corpus, protocol)
+    network = spec.network.to(memory_format=torch.channels_last)
     freeze(network, chosen.trainable)
     cut = split_frozen(network, chosen.trainable)[0][-1]
     generator = np.random.default_rng(0)
-    pictures = generator.normal(-3, 1, (PLAIN, *blueprint.front_end.shape(10.0))).astype(np.float32)
+    pictures = generator.normal(-3, 1, (PLAIN, *spec.front_end.shape(10.0))).astype(np.float32)
 
     with torch.no_grad():
         network.eval()(torch.from_numpy(pictures[:16]))  # the first pass is slower than any other
@@ -59,7 +59,7 @@ def test_an_epoch_from_stored_activations(
     def epoch(forward: Callable, inputs: np.ndarray) -> None:
         """One epoch as a trial runs it: training, validation, checkpoint."""
         labels = generator.integers(0, 2, (len(inputs), 20)).astype(np.uint8)
-        optimizer = blueprint.optimizer(network)
+        optimizer = spec.optimizer(network)
         folder = next(folders)
         folder.mkdir()
         loop.fit(
@@ -67,10 +67,10 @@ def test_an_epoch_from_stored_activations(
             forward,
             loop.Examples(inputs, labels, np.ones_like(labels, bool)),
             {"train": np.arange(len(inputs) * 2 // 3), "valid": np.arange(len(inputs) * 2 // 3, len(inputs))},
-            loss=blueprint.loss,
-            scores=blueprint.scores,
+            loss=spec.loss,
+            scores=None,
             optimizer=optimizer,
-            scheduler=blueprint.scheduler(optimizer),
+            scheduler=spec.scheduler(optimizer),
             epochs=1,
             patience=1,
             batch_size=protocol["batch_size"],

@@ -16,6 +16,7 @@ import torch
 from browser import open_browser
 from irmas_trees import PARTS, add_mixture, make_irmas_tree
 from PIL import Image
+from replications.irmas_activations.answers import LAYERS, answers
 from rich.console import Console
 from trials import reprise
 
@@ -29,7 +30,6 @@ from harness.studies.context import Context
 from harness.studies.runner import run_trials
 from harness.studies.trial import Trial
 from harness.training.losses import masked_bce, normalised_cross_entropy
-from replications.irmas_activations.answers import LAYERS, answers
 from replications.irmas_activations.study import LOSSES, build
 from replications.irmas_activations.windows import aggregate, window_outputs
 
@@ -162,7 +162,8 @@ def test_predictions_are_of_mixtures_and_of_whole_excerpts(played):
     assert set(record.predictions("valid").labels.sum(axis=1)) <= {1, 2, 3}
     np.testing.assert_array_equal(record.predictions("test").labels, corpus.labels[excerpts.index])
     # Once more from the weights, by hand.
-    spec, t = networks.restore(record, STUDY)
+    context = networks.restored(record, STUDY)
+    spec, t = context.spec, context.trial
     row = excerpts.iloc[3]
     picture = spec.front_end.log_mel(features.decode(row["path"], 22_050))
     outputs, counts = window_outputs(spec.network, [picture], t.protocol["hop"], frames=spec.front_end.frames)
@@ -200,7 +201,7 @@ def test_mean_activations_are_those_of_the_windows(played):
     assert (np.sort(found.songs) == found.songs).all()
     labels = dict(zip(p.keys, p.labels[:, flute], strict=True))
     assert found.flute.tolist() == [bool(labels[key]) for key in found.keys]
-    spec, _ = networks.restore(record, STUDY)
+    spec = networks.restored(record, STUDY).spec
     clips = corpora.load(POCKET).clips.set_index("key")
     waveform = features.decode(clips.loc[found.keys[0], "path"], 22_050)
     cut = STUDY.code.pieces(spec.front_end, waveform)

@@ -6,7 +6,7 @@ vectors computed of each clip beforehand, such as embeddings, has no such maps a
 A study whose networks are trained by `harness.studies.networks` needs nothing for it. Its code module may offer
 
 ``restore(record, study) -> (ModelSpec, Trial)``
-    Where `harness.studies.networks.restore` cannot rebuild its networks.
+    Where `harness.studies.networks.restored` cannot rebuild its networks.
 ``pieces(front_end, waveform) -> Pieces``
     Where it hears a clip in another way than `harness.explain.animation.cut` cuts it, such as in windows that overlap.
 """
@@ -109,7 +109,8 @@ def open_network(record: Record, study: Study) -> tuple[ModelSpec, Trial]:
             f"{record.arm} of {study.name} learns from vectors that were computed of each clip beforehand, and has no "
             "maps over frequency and time to show; choose an arm that is trained from spectrograms"
         )
-    return networks.restore(record, study)
+    context = networks.restored(record, study)
+    return context.spec, context.trial
 
 
 def find_clip(corpus: Corpus, trial: Trial, clip: str) -> Clip:

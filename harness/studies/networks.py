@@ -392,8 +392,8 @@ def frozen_stages(network: nn.Sequential) -> list[nn.Module]:
     return [s for s in stages if (p := list(s.parameters())) and not any(x.requires_grad for x in p)]
 
 
-def restore(record: records.Record, study: Study) -> tuple[ModelSpec, Trial]:
-    """Rebuild a finished trial's network with its best weights, on the CPU, in evaluation mode.
+def restored(record: records.Record, study: Study, opened: Opened | None = None) -> Context:
+    """The context of a finished trial, its network rebuilt with its best weights, on the CPU, in evaluation mode.
 
     Parameters
     ----------
@@ -401,29 +401,18 @@ def restore(record: records.Record, study: Study) -> tuple[ModelSpec, Trial]:
         Of the trial.
     study
         The study it belongs to.
+    opened
+        What this process has opened.
 
     Returns
     -------
-    spec : ModelSpec
-        With the trained network.
-    trial : Trial
-        The trial.
+    Context
+        ``context.spec.network`` is the trained network.
     """
-    context = restored(record, study)
-    return context.spec, context.trial
-
-
-def restored(record: records.Record, study: Study, opened: Opened | None = None) -> Context:
-    """The context of a finished trial, with its best weights in the network of its ``spec``; see `restore`."""
     context = context_of(record, study, opened)
     loop.load_learned(context.spec.network, loop.read_learned(record.folder / "best.safetensors"))
     context.spec.network.eval()
     return context
-
-
-def trial_of(record: records.Record, study: Study) -> Trial:
-    """The trial that left a record, on the CPU, wherever it ran."""
-    return context_of(record, study).trial
 
 
 def on_device(array: np.ndarray, device: torch.device) -> np.ndarray | torch.Tensor:

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import corpora
-from harness.corpora import Corpus, Split
-from harness.corpora.segments import segmented
+from harness.corpora import Split
 from harness.errors import RepriseError
 from harness.studies.records import Predictions, read_json
 from harness.studies.study import Arm, Condition, Study
@@ -154,17 +152,6 @@ class Expected:
 
     trials: Mapping[str, float]
     shared: Mapping[str, float]
-
-
-def load_corpus(trial: Trial) -> Corpus:
-    """The corpus of a trial by itself; where more is wanted, `harness.studies.context.Context` opens it once."""
-    corpus = corpora.load(trial.corpus)
-    return segmented(corpus, count) if (count := trial.protocol.get("segments")) else corpus
-
-
-def draw_split(trial: Trial, corpus: Corpus) -> Split:
-    """The split of a trial by itself."""
-    return corpus.split(trial.protocol["split"], trial.seed if trial.protocol.get("split_per_seed") else 0)
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -301,8 +301,8 @@ def restore(record: records.Record, study: Study) -> tuple[nn.Sequential, Store]
     context = context_of(record, study)
     arm, protocol = context.trial.arm, settings(context.trial.arm, context.trial.protocol)
     if arm.trainable != ("head",):
-        spec, _ = networks.restore(record, study)
-        return spec.network, context.features(spec.front_end)
+        context = networks.restored(record, study)
+        return context.spec.network, context.store
     device = record.data["device"] if torch.cuda.is_available() else "cpu"  # whose numbers the coefficients belong to
     used = dataclasses.replace(base.of_context(context), device=device)
     pictures = used.pictures(used.corpus)

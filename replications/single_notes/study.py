@@ -236,6 +236,7 @@ def restore(record: Record, study: Study) -> tuple[ModelSpec, Trial]:
     if kind == "reference":
         raise RepriseError(f"{record.arm} is no network, so it has no filter maps; choose another arm")
     if kind == "unfrozen":
-        return networks.restore(record, study)
+        context = networks.restored(record, study)
+        return context.spec, context.trial
     network, _ = heads.restore(record, study)
     return dataclasses.replace(context.outline, network=network), context.trial
