@@ -2,7 +2,7 @@
 
 The paper sees “clear differences in activation bias on instrument class or prediction correctness” in its animations.
 Here a filter's activation for a test excerpt is the mean of its map over all windows, and what is seen is put to the
-test: against the excerpts of other songs that might have been drawn, and against labels dealt out anew.
+test against labels dealt out anew to the songs.
 
 The activations are a file of the trial, ``filter_activations.npz``: the excerpts' ``keys``, and of each of `LAYERS` an
 array (excerpts, filters) in float32. The network has 1,984 filters, so that an excerpt takes 8 kB.
@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from torch import nn
 
 from harness.analysis.measured import decided
-from harness.analysis.resampling import Resampled, resample
+from harness.analysis.resampling import resample
 from harness.analysis.study import Analysis
 from harness.explain import activations
 from harness.metrics.tally import ratio
@@ -104,6 +104,13 @@ class FilterActivations:
             f"{name}, {said}": side & outcome
             for name, side in (("flute", self.flute), ("clarinet", ~self.flute))
             for said, outcome in (("right", self.right), ("missed", ~self.right))
+        }
+
+    def sides(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What is compared: flutes with clarinets, and of either those that are predicted with those missed."""
+        of = self.groups()
+        return {"class": (self.flute, ~self.flute)} | {
+            name: (of[f"{name}, right"], of[f"{name}, missed"]) for name in ("flute", "clarinet")
         }
 
     def standardised(self, stage: str, number: int | None = None) -> np.ndarray:
@@ -197,18 +204,31 @@ def dealt_anew(labels: np.ndarray, songs: np.ndarray, count: int, *, seed: int =
     return dealt
 
 
+def _beside_chance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of values of layers (1 + permutations, layers) mean, standard deviation, and each row's highest in these.
+
+    All layers have had their labels dealt anew at once, so that the highest allows for how many layers there are, and
+    for how much they depend on each other.
+    """
+    middle, spread = values.mean(axis=0), values.std(axis=0)
+    spread = np.where(spread > 1e-9, spread, np.inf)  # what never changes is as by chance
+    return middle, spread, ((values - middle) / spread).round(9).max(axis=1)
+
+
+def _p(z: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Share of the permutations, the labels as they are among them, in which any layer is as high."""
+    return 1 - np.searchsorted(np.sort(highest), z, side="left") / len(highest)
+
+
 def filters_of(found: FilterActivations, *, level: float = 0.95, permutations: int = PERMUTATIONS) -> pd.DataFrame:
     """Every filter of a network with how well it tells flutes from clarinets, beside what chance gives.
-
-    Labels are dealt to all layers at once, so that what is said allows for how many filters a network has, and for how
-    much they depend on each other. It holds for this network alone.
 
     Parameters
     ----------
     found
-        Of the trial.
+        Of the trial. What is found holds for its network alone.
     level
-        One minus the probability that any filter is beyond chance where none tells anything.
+        One minus the probability that any filter of the network is beyond chance where none tells anything.
     permutations
         How many times labels are dealt anew.
 
@@ -221,22 +241,18 @@ def filters_of(found: FilterActivations, *, level: float = 0.95, permutations: i
         above which a filter of that layer is ``beyond`` chance.
     """
     labels = dealt_anew(found.flute, found.songs, permutations)
-    frames, scales, highest = [], {}, np.full(len(labels), -np.inf)
-    for stage, values in found.means.items():
-        areas = auc(values, labels).round(12)
-        best = np.maximum(areas.max(axis=1), 1 - areas.min(axis=1))
-        middle, spread = best.mean(), best.std()
-        spread = spread if spread > 1e-9 else np.inf  # where chance tells so few songs apart without fault each time
-        scales[stage] = middle, spread
-        highest = np.maximum(highest, ((best - middle) / spread).round(9))
-        area = np.maximum(areas[0], 1 - areas[0])
-        of_layer = {"stage": stage, "filter": np.arange(len(area)), "auc": areas[0], "area": area}
-        frames.append(pd.DataFrame({**of_layer, "z": ((area - middle) / spread).round(9)}))
+    areas = {stage: auc(values, labels).round(12) for stage, values in found.means.items()}
+    best = np.stack([np.maximum(a.max(axis=1), 1 - a.min(axis=1)) for a in areas.values()], axis=1)
+    middle, spread, highest = _beside_chance(best)
     beyond = np.quantile(highest, level, method="higher")
+    frames = []
+    for (stage, of_stage), centre, width in zip(areas.items(), middle, spread, strict=True):
+        area = np.maximum(of_stage[0], 1 - of_stage[0])
+        frame = pd.DataFrame({"stage": stage, "filter": np.arange(len(area)), "auc": of_stage[0], "area": area})
+        bar = float(np.clip(centre + beyond * width, centre, 1.0))
+        frames.append(frame.assign(z=((area - centre) / width).round(9), bar=bar))
     frame = pd.concat(frames, ignore_index=True)
-    frame["p"] = 1 - np.searchsorted(np.sort(highest), frame["z"], side="left") / len(highest)
-    bars = {stage: np.clip(middle + beyond * spread, middle, 1.0) for stage, (middle, spread) in scales.items()}
-    frame["bar"], frame["beyond"] = frame["stage"].map(bars), frame["z"] > beyond
+    frame["p"], frame["beyond"] = _p(frame["z"].to_numpy(), highest), frame["z"] > beyond
     return frame.sort_values(["z", "area"], ascending=False, kind="stable", ignore_index=True)
 
 
@@ -261,19 +277,26 @@ def filter_contrasts(found: FilterActivations, filters: pd.DataFrame, *, level: 
     levels = np.stack([found.standardised(f.stage, f.filter) for f in filters.itertuples()], axis=1)
 
     def gap(number: int, weights: np.ndarray) -> np.ndarray:
-        def mean(side: np.ndarray) -> np.ndarray:
-            total = np.broadcast_to((weights @ side)[:, None], (len(weights), levels.shape[1]))
-            return ratio((weights * side) @ levels, total, zero_division=np.nan)
+        flutes, clarinets = weights * found.flute, weights * ~found.flute
+        return mean_of(levels, flutes) - mean_of(levels, clarinets)
 
-        return mean(found.flute) - mean(~found.flute)
+    drawn = resample([found.songs], gap, replicates=replicates)
+    ends = [decided(drawn.of([0], [k]), level=level, bounds=(-np.inf, np.inf))[:2] for k in range(levels.shape[1])]
+    return np.column_stack([drawn.plain[0], np.array(ends)])
 
-    return differences(resample([found.songs], gap, replicates=replicates), level=level)
+
+def mean_of(levels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Means of levels (n, k) under weights (r, n): (r, k), NaN where nothing counts."""
+    total = weights.sum(axis=1, keepdims=True)
+    return np.where(total > 0, (weights @ levels) / np.where(total > 0, total, 1), np.nan)
 
 
 # Layers that answer to one group of excerpts more than to another.
 
 
-def apart(levels: np.ndarray, first: np.ndarray, second: np.ndarray, alone: np.ndarray) -> np.ndarray:
+def apart(
+    levels: np.ndarray, first: np.ndarray, second: np.ndarray, alone: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """By how much one group of excerpts has more than another, among those with one label and among the others.
 
     A difference of the groups that is only one of how many of either play alone does not count.
@@ -283,25 +306,26 @@ def apart(levels: np.ndarray, first: np.ndarray, second: np.ndarray, alone: np.n
     levels : np.ndarray [shape=(n, k)]
         Of the excerpts.
     first, second : np.ndarray [shape=(r, n)]
-        How often each counts in either group.
+        Which belong to either group, under several labellings.
     alone : np.ndarray [shape=(n,), dtype=bool]
         Whether an excerpt has one label.
 
     Returns
     -------
-    np.ndarray [shape=(r, k)]
-        Mean of the differences in the two strata, each by the excerpts ``a b / (a + b)`` of a and b; NaN where neither
-        stratum has both groups.
+    difference : np.ndarray [shape=(r, k)]
+        Mean of the differences in the two strata, each by its weight; 0 where neither has both groups.
+    weight : np.ndarray [shape=(r, 1)]
+        Sum of the strata's: ``a b / (a + b)`` of a and b excerpts, by which the variance of the difference falls.
     """
     total, weight = np.zeros((len(first), levels.shape[1])), np.zeros((len(first), 1))
     for stratum in (alone, ~alone):
         ones, others = first[:, stratum].astype(float), second[:, stratum].astype(float)
         a, b = ones.sum(axis=1, keepdims=True), others.sum(axis=1, keepdims=True)
         counts = ratio(a * b, a + b)
-        gap = (ones @ levels[stratum]) / np.maximum(a, 1e-9) - (others @ levels[stratum]) / np.maximum(b, 1e-9)
-        total += counts * gap
+        gap = mean_of(levels[stratum], ones) - mean_of(levels[stratum], others)
+        total += np.where(counts > 0, counts * gap, 0.0)
         weight += counts
-    return np.where(weight > 0, total / np.maximum(weight, 1e-9), np.nan)
+    return total / np.where(weight > 0, weight, 1), weight
 
 
 def enough(found: FilterActivations, first: np.ndarray, second: np.ndarray) -> bool:
@@ -314,40 +338,35 @@ def enough(found: FilterActivations, first: np.ndarray, second: np.ndarray) -> b
     return min(len(np.unique(found.songs[side & comparable])) for side in (first, second)) >= FEWEST
 
 
-def contrast(
-    several: Sequence[FilterActivations], first: Sequence[str], second: Sequence[str], *, replicates: int = 1000
-) -> Resampled | None:
-    """By how many standard deviations layers answer more to some groups of excerpts than to others.
+def layers_of(
+    found: FilterActivations, side: str, *, level: float = 0.95, permutations: int = PERMUTATIONS
+) -> pd.DataFrame | None:
+    """Every layer of a network with how much more it answers to some excerpts than to others, beside what chance gives.
 
     Parameters
     ----------
-    several
-        Of trials of one condition.
-    first, second
-        Names out of `FilterActivations.groups`.
-    replicates
-        Of the bootstrap.
+    found
+        Of the trial. What is found holds for its network alone.
+    side
+        One of `FilterActivations.sides`: songs exchange on which side their excerpts are.
+    level, permutations
+        As in `filters_of`, of all layers together.
 
     Returns
     -------
-    Resampled or None
-        Of the trials that have `enough` songs, a difference for each of `LAYERS` (see `apart`); None where none has.
+    pd.DataFrame or None
+        By stage ``difference``, in standard deviations (see `apart`), ``p`` and ``beyond``; None where there are not
+        `enough` songs.
     """
-    sides = [[np.any([f.groups()[n] for n in names], axis=0) for names in (first, second)] for f in several]
-    able = [(f, *of_groups) for f, of_groups in zip(several, sides, strict=True) if enough(f, *of_groups)]
-    levels = [np.stack([f.standardised(stage) for stage in LAYERS], axis=1) for f, *_ in able]
-
-    def score(number: int, weights: np.ndarray) -> np.ndarray:
-        found, ones, others = able[number]
-        return apart(levels[number], weights * ones, weights * others, found.alone)
-
-    return resample([f.songs for f, *_ in able], score, replicates=replicates) if able else None
-
-
-def differences(found: Resampled, *, level: float) -> np.ndarray:
-    """Means over the trials with their intervals over seeds and songs: (k, 3), each interval at `level` by itself."""
-    trials = range(len(found.plain))
-    ends = [
-        decided(found.of(trials, [k]), level=level, bounds=(-np.inf, np.inf))[:2] for k in range(found.plain.shape[1])
-    ]
-    return np.column_stack([found.plain.mean(axis=0), np.array(ends)])
+    first, second = found.sides()[side]
+    if not enough(found, first, second):
+        return None
+    rows = first | second
+    dealt = dealt_anew(first[rows], found.songs[rows], permutations)
+    levels = np.stack([found.standardised(stage) for stage in found.means], axis=1)[rows]
+    gap, weight = apart(levels, dealt, ~dealt, found.alone[rows])
+    values = (np.abs(gap) * np.sqrt(weight)).round(12)  # in standard errors, if excerpts were independent
+    middle, spread, highest = _beside_chance(values)
+    z = ((values[0] - middle) / spread).round(9)
+    beyond = z > np.quantile(highest, level, method="higher")
+    return pd.DataFrame({"difference": gap[0], "p": _p(z, highest), "beyond": beyond}, index=list(found.means))

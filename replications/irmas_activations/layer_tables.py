@@ -14,24 +14,16 @@ from replications.irmas_activations.filter_activations import (
     PERMUTATIONS,
     SHOWN,
     FilterActivations,
-    contrast,
-    differences,
     filter_contrasts,
     filters_of,
+    layers_of,
 )
-
-#: Differences of the table: names of groups on either side.
-CONTRASTS = {
-    "class": (("flute, right", "flute, missed"), ("clarinet, right", "clarinet, missed")),
-    "flute": (("flute, right",), ("flute, missed",)),
-    "clarinet": (("clarinet, right",), ("clarinet, missed",)),
-}
 
 
 def layer_table(analysis: Analysis, several: Sequence[FilterActivations]) -> Table:
     """Each layer: flutes against clarinets, right against missed, and how many filters tell the two apart.
 
-    Intervals and bars are those of the verdicts.
+    What is beyond chance is so by the rule of the verdicts.
     """
     level = analysis.check_level
     ranked = pd.concat(
@@ -44,13 +36,15 @@ def layer_table(analysis: Analysis, several: Sequence[FilterActivations]) -> Tab
     frame["layer"] = frame["stage"].map(LAYERS)
     frame["tell"] = [f"{row.beyond:.1f} of {row.filters:.0f}" for row in frame.itertuples()]
     frame["areas"] = [f"{row.best:.2f} ({row.bar:.2f})" for row in frame.itertuples()]
-    for name, (first, second) in CONTRASTS.items():
-        found = contrast(several, first, second, replicates=analysis.replicates)
-        if found is None:
-            frame[name] = [Number(np.nan)] * len(frame)
-        else:
-            rows = differences(found, level=1 - (1 - level) / len(LAYERS))
-            frame[name] = [Number(*row, doubtful=not (row[1] > 0 or row[2] < 0)) for row in rows]
+    for name in several[0].sides():
+        tested = [rows for f in several if (rows := layers_of(f, name, level=level)) is not None]
+        if not tested:
+            frame[name] = np.nan
+            continue
+        gaps = np.mean([rows["difference"] for rows in tested], axis=0)
+        beyond = np.sum([rows["beyond"] for rows in tested], axis=0)
+        frame[name] = [Number(g, doubtful=n < len(tested)) for g, n in zip(gaps, beyond, strict=True)]
+        frame[f"{name}_networks"] = [f"{n} of {len(tested)}" for n in beyond]
     records = [found.record for found in several]
     said = "; ".join(_counted(name, several) for name in several[0].groups())
     smallest = ", ".join(f"{p:.2g}" for p in ranked.groupby("seed")["p"].min())
@@ -60,9 +54,10 @@ def layer_table(analysis: Analysis, several: Sequence[FilterActivations]) -> Tab
         caption=f"{origin(analysis, records)} Of these the excerpts with a flute or a clarinet, and not both: {said} "
         "(mean over the seeds, in brackets with no other label; right: the instrument is predicted, S2, the threshold "
         "chosen on validation mixtures). Differences of the layer's mean activation, in standard deviations over these "
-        "excerpts, of excerpts with one label and of the others each by themselves, mean over the seeds; in brackets "
-        f"intervals over seeds and {analysis.unit}, of all layers together {level:.2%}; °: the interval holds zero; "
-        f"none where fewer than {FEWEST} songs are on either side. Filters that tell: those whose mean activation has "
+        "excerpts, of excerpts with one label and of the others each by themselves, mean over the networks; °: not in "
+        f"every network beyond what all of its layers are in {level:.2%} of {PERMUTATIONS:,} permutations, in which "
+        f"songs exchange what is compared; none where fewer than {FEWEST} songs are on either side. In how many "
+        "networks it is beyond that stands in the CSV file. Filters that tell: those whose mean activation has "
         "an area under the ROC curve, for the instrument that they answer more to, beyond a bar that no filter of the "
         f"network exceeds in {level:.2%} of {PERMUTATIONS:,} permutations of the songs' labels; mean over the seeds. "
         "Best: the area of the layer's best filter, and in brackets the bar. The smallest p of a filter, by seed and "
