@@ -11,7 +11,6 @@ import pytest
 from helpers import CLASSES, write_trials
 
 from harness import corpora
-from harness.corpora import irmas
 from harness.metrics.seeds import Replicates
 from harness.report import resampling
 from harness.report.contrasts import Contrast
@@ -19,11 +18,10 @@ from harness.storage import write_text
 from harness.studies import study as studies
 from harness.studies.claims import Finding
 from replications.attention_embeddings import checks as attention
-from replications.irmas_activations import checks as predominant
 from replications.openmic_transfer import checks as transfer
 
 OPENMIC = studies.load("openmic_transfer")
-IRMAS, ATTENTION = (studies.load(n) for n in ("irmas_activations", "attention_embeddings"))
+ATTENTION = studies.load("attention_embeddings")
 AS_PUBLISHED = {"corpus": "openmic-2018", "profile": "paper", "weights": "published"}
 
 
@@ -157,114 +155,6 @@ def test_one_seed_settles_nothing_that_rests_on_training(tmp_path: Path) -> None
     assert transfer.size_explains(OPENMIC, found, tmp_path).verdict == "undecided: one seed"
 
 
-# Flutes and clarinets
-
-
-def test_the_distributions_are_those_of_the_published_counts(tmp_path: Path) -> None:
-    found = predominant.similar_distributions(IRMAS, [], tmp_path)
-    assert found.verdict == "does not hold"
-    assert found.value == pytest.approx((163 / 62) / (451 / 505))
-    assert "similar within a factor of 1.25" in found.evidence
-
-
-@pytest.mark.parametrize(
-    ("training", "testing", "verdict"),
-    [
-        ((4510, 5050), (1630, 1820), "holds"),  # as alike as the few below, and enough to show it
-        ((45, 51), (16, 18), "undecided"),
-        ((4510, 5050), (1630, 1500), "undecided"),  # other than 1, but about as far off as similar goes
-        ((4510, 5050), (1630, 1200), "does not hold"),
-        ((1200, 1630), (5050, 4510), "does not hold"),
-        ((4510, 5050), (1630, 0), "not judged: one of the two is missing in training or in testing"),
-    ],
-)
-def test_distributions_are_similar_within_the_margin(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    training: tuple[int, int],
-    testing: tuple[int, int],
-    verdict: str,
-) -> None:
-    for name, counts in (("TRAINING", training), ("TEST", testing)):
-        monkeypatch.setattr(irmas, name, {**getattr(irmas, name), **dict(zip(("flu", "cla"), counts, strict=True))})
-    assert predominant.similar_distributions(IRMAS, [], tmp_path).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("flute", "clarinet", "verdict"), [(0.5, 0.0, "holds"), (0.3, 0.3, "undecided"), (0.0, 0.5, "does not hold")]
-)
-def test_frequency_is_taken_out_of_the_comparison(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flute: float, clarinet: float, verdict: str
-) -> None:
-    classes = tuple(irmas.TRAINING)
-    skills = np.array([{"flu": flute, "cla": clarinet}.get(name, 0.3) for name in classes])
-    found = write_trials(
-        tmp_path, IRMAS, conditions=["paper"], seeds=3, sizes=(20, 300), classes=classes, skills={"han": skills},
-        corpus="pocket-irmas",
-    )  # fmt: skip
-    keys = found[0].predictions("test").keys
-    clips = pd.DataFrame({"key": keys, "group": [f"song-{n // 2}" for n in range(len(keys))]})
-    monkeypatch.setattr(corpora, "load", lambda name: SimpleNamespace(clips=clips))
-    judged = predominant.beyond_frequency(IRMAS, found, tmp_path, replicates=200)
-    assert judged.verdict == verdict
-    assert len(set(predominant.units(found).values())) == 150
-    one = predominant.beyond_frequency(IRMAS, [r for r in found if r.seed == 0], tmp_path, replicates=20)
-    assert one.verdict == "undecided: one seed"
-
-
-def layer_rows(chance: float, beyond: int = 9, **how: Any) -> list[dict[str, Any]]:
-    """Rows of the table of layers, of which the first few are beyond chance."""
-    row = {"best": 0.9, "bar": 0.8, "flute_low": 0.1, "flute_high": 0.5, **how}
-    tested = {"able": True, "p": chance, "seeds": 3}
-    return [
-        row
-        | {
-            f"{name}_{key}": value
-            for name in ("class", "flute")
-            for key, value in {**tested, "beyond": n < beyond}.items()
-        }
-        for n in range(9)
-    ]
-
-
-BIASES = ((predominant.activation_bias_class, "class"), (predominant.activation_bias_correct, "flute"))
-
-
-@pytest.mark.parametrize(
-    ("beyond", "chance", "verdict"), [(9, 0.001, "holds"), (9, 0.2, "undecided"), (1, 0.3, "undecided")]
-)
-def test_more_layers_than_chance_allows(tmp_path: Path, beyond: int, chance: float, verdict: str) -> None:
-    rows = layer_rows(chance, beyond)
-    for check, name in BIASES:
-        assert check(IRMAS, [], tmp_path / "empty").verdict.startswith("not judged")
-        write_rows(tmp_path, "layers", rows)
-        found = check(IRMAS, [], tmp_path)
-        assert (found.verdict, found.value) == (verdict, beyond)
-        assert f"p = {chance:g}" in found.evidence
-        assert "could not be" not in found.evidence
-        write_rows(tmp_path, "layers", [{**row, f"{name}_seeds": 1} for row in rows])
-        assert check(IRMAS, [], tmp_path).verdict == "undecided: one seed"
-        write_rows(
-            tmp_path,
-            "layers",
-            [{**row, f"{name}_p": None, f"{name}_able": None, f"{name}_beyond": None} for row in rows],
-        )
-        assert check(IRMAS, [], tmp_path).verdict.startswith("not judged: fewer than 6 songs")
-        write_rows(tmp_path, "layers", [{**row, f"{name}_able": n > 1} for n, row in enumerate(rows)])
-        assert "; 2 could not be, as chance tells" in check(IRMAS, [], tmp_path).evidence
-
-
-@pytest.mark.parametrize(("last", "verdict"), [(0.0, "does not hold"), (0.3, "undecided")])
-def test_no_layer_answers_differently_if_all_are_known_not_to(tmp_path: Path, last: float, verdict: str) -> None:
-    rows = [
-        layer_rows(1.0, 0, best=0.52, bar=0.53 + far, flute_low=-0.1 - far, flute_high=0.1)[0]
-        for far in [0.0] * 8 + [last]
-    ]
-    write_rows(tmp_path, "layers", rows)
-    for check, _ in BIASES:
-        assert check(IRMAS, [], tmp_path).verdict == verdict
-
-
 # Objectives
 
 
@@ -323,11 +213,3 @@ def test_objectives_that_differ_by_instrument_are_told(
     assert judged.verdict == ("holds" if uneven else "does not hold")
     one = attention.objectives_differ_by_class(ATTENTION, [r for r in found if r.seed == 0], tmp_path, replicates=50)
     assert one.verdict == "undecided: one seed"
-
-
-def test_a_part_of_a_song_is_drawn_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What checks say of units is what replicates draw by."""
-    clips = pd.DataFrame({"key": ["a", "b", "c"], "group": ["song", "song", None]})
-    monkeypatch.setattr(corpora, "load", lambda name: SimpleNamespace(clips=clips))
-    title, units = resampling.units_of(IRMAS, [SimpleNamespace(data={"corpus": "pocket-irmas"})])
-    assert (title, units(np.array(["c", "a", "b", "new"])).tolist()) == ("songs", ["c", "song", "song", "new"])
