@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 from helpers import CLASSES, write_trials
 
-from harness import corpora
 from harness.metrics.seeds import Replicates
-from harness.report import resampling
 from harness.report.contrasts import Contrast
 from harness.storage import write_text
 from harness.studies import study as studies
