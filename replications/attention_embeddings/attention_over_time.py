@@ -164,7 +164,7 @@ def table(analysis: Analysis) -> Table | None:
         for measure in ("attention", "contribution"):
             for name, words in REFERENCES.items():
                 of = name if name == "time" else f"{name}_{measure}"
-                found = gain(of_arm, measure, of, level=analysis.level)
+                found = gain(of_arm, measure, of, level=analysis.level, replicates=analysis.replicates)
                 few = f"{found.units} {analysis.unit} are too few for an interval" if np.isnan(found.low) else ""
                 rows.append(
                     {

@@ -142,7 +142,10 @@ def cams_point(analysis: Analysis, *, level: float) -> Finding:
     """
     maps = _maps(analysis, RESNET)
     alone = 1 - (1 - level) / 2
-    found = [gain(maps, "where_and_when", of, level=alone) for of in ("area", "untrained_where_and_when")]
+    found = [
+        gain(maps, "where_and_when", of, level=alone, replicates=analysis.replicates)
+        for of in ("area", "untrained_where_and_when")
+    ]
     if why := next(filter(None, (_why_not(g, analysis) for g in found)), ""):
         return Finding(why, "")
     findings = [
@@ -170,7 +173,7 @@ def resnet_maps_better(analysis: Analysis, *, level: float) -> Finding:
     if len(pairs):
         pairs["resnet"] = pairs["where_and_when"] - pairs["area"]
         pairs["vggish"] = pairs["where_and_when_of_vggish"] - pairs["area_of_vggish"]
-        found = gain(pairs, "resnet", "vggish", level=level, bounds=(-2.0, 2.0))
+        found = gain(pairs, "resnet", "vggish", level=level, replicates=analysis.replicates, bounds=(-2.0, 2.0))
     if why := _why_not(found, analysis):
         return Finding(why, "")
     finding = decide(

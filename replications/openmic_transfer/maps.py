@@ -148,7 +148,7 @@ def find_truths(
     rows
         Clips.
     jobs
-        Processes for rendering stems.
+        Processes for rendering stems; 1 renders them here, without a progress bar.
 
     Returns
     -------
@@ -166,7 +166,11 @@ def find_truths(
     ]
     activity, step = pocket.activity(corpus.root)
     truths: list[dict[tuple[int, str], Truth]] = [{} for _ in front_ends]
-    found = parallel_map(_stem_masks, tasks, description="stems of the test clips", jobs=jobs)
+    found = (
+        map(_stem_masks, tasks)
+        if jobs == 1
+        else parallel_map(_stem_masks, tasks, description="stems of the clips shown", jobs=jobs)
+    )
     for row, of_clip in zip(rows, found, strict=True):
         for name, masks in zip(names[row], of_clip, strict=True):
             active = activity[row, corpus.classes.index(name)]
@@ -217,7 +221,7 @@ def measure(context: Context, network: nn.Sequential) -> dict[str, pd.DataFrame]
     if not base or trial.arm.name not in wanted["maps"] or context.corpus.ground_truth is None:
         return {}
     rows = context.rows["test"]
-    rows = rows[:: -(-len(rows) // wanted["clips"])]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), wanted["clips"])).round().astype(int))]
     ours = explained(context, network)
     (truth,) = find_truths([ours.front_end], context.corpus, rows, jobs=1)
     return {"maps": score(ours, truth, context.corpus, rows, seed=BLIND + trial.seed)}
@@ -289,7 +293,7 @@ def table(analysis: Analysis) -> Table | None:
     for arm, of_arm in measured.groupby("arm", sort=False):
         for measure, title, uniform in MEASURES:
             for reference, name in ((uniform, "a uniform map"), (f"untrained_{measure}", "random weights")):
-                found = gain(of_arm, measure, reference, level=analysis.level)
+                found = gain(of_arm, measure, reference, level=analysis.level, replicates=analysis.replicates)
                 if found is None:  # every map is zero everywhere
                     continue
                 few = f"{found.units} {analysis.unit} are too few for an interval" if np.isnan(found.low) else ""
