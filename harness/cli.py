@@ -561,12 +561,12 @@ def traps(
     if not folders:
         raise _nothing_kept([chosen.name], results)
     for folder in folders:
-        found = build.read(folder / KEPT if kept_ones else folder, folder / EXPLAINED).records
+        inputs = build.read(folder / KEPT if kept_ones else folder, folder / EXPLAINED)
         with console.status(f"{chosen.name} on {folder.name}: switching"):
-            survey = switched.survey(chosen, found, arm=arm)
+            survey = switched.survey(inputs.analysed(chosen), arm=arm)
             target = (out or runs) / chosen.name / folder.name / switched.NAME / survey.arm
-            paths = switched.write(chosen, survey, target)
-        console.print(writers.to_terminal(switched.table(chosen, survey)))
+            paths = switched.write(survey, target)
+        console.print(writers.to_terminal(switched.table(survey)))
         console.print(f"Table and plot are in {paths[0].parent}.", soft_wrap=True)
 
 

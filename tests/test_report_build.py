@@ -15,10 +15,11 @@ from helpers import write_trials
 import harness
 import replications
 from harness import corpora, features
+from harness.analysis.study import Analysis
 from harness.corpora import registry
 from harness.errors import RepriseError
-from harness.report import build, standard, style
-from harness.report.arm_table import arm_table
+from harness.report import build, style
+from harness.report.tables import arm_table
 from harness.storage import write_text
 from harness.studies import kept, records
 from harness.studies import study as studies
@@ -40,8 +41,8 @@ def explain(study: Study, found: list, folder: Path, *, jobs: int | None = None)
 def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study whose code draws one empty figure, named by its metric."""
     code = SimpleNamespace(
-        tables=lambda study, records: [arm_table(study, records, replicates=10)],
-        figures=lambda study, records: {f"curve_{study.metric}": (style.new_figure(1), "A curve")},
+        tables=lambda analysis: [arm_table(analysis)],
+        figures=lambda analysis: {f"curve_{analysis.study.metric}": (style.new_figure(1), "A curve")},
         explain=explain,
     )
     monkeypatch.setattr(Study, "code", property(lambda self: code))
@@ -54,7 +55,7 @@ def test_the_page_shows_what_the_studys_code_offers(study: Study, tmp_path: Path
     made = build.build(study, found, None, tmp_path / "place" / "explained", tmp_path / "place" / "report")
     text = (made.folder / "README.md").read_text(encoding="utf-8")
     for shown in (
-        "### F1 (2-class) of every arm on the test part",
+        "### F1 (2-class)",
         "![A curve](curve_f1_macro2_masked.png)",
         "**[Gallery](../explained/gallery/index.html)**: clips to see.",
         "![A film](../explained/film.webp)",
@@ -64,7 +65,7 @@ def test_the_page_shows_what_the_studys_code_offers(study: Study, tmp_path: Path
         assert shown in text
     assert made.verdicts is made.tables[-1]
     assert {p.name for p in made.folder.iterdir() if p.is_file()} == {
-        "README.md", "arms_test.csv", "arms_test.md", "arms_test.tex",
+        "README.md", "estimates.csv", "contrasts.csv", "arms_test.csv", "arms_test.md", "arms_test.tex",
         "curve_f1_macro2_masked.png", "curve_f1_macro2_masked.pdf", "verdicts.csv", "verdicts.md", "verdicts.tex",
     }  # fmt: skip
     assert {p.suffix for p in (made.folder / "traps").iterdir()} == {".csv", ".md", ".tex", ".png", ".pdf"}
@@ -100,16 +101,6 @@ def test_explanations_that_fail_leave_the_earlier_ones(study: Study, tmp_path: P
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_first_study_shows_the_standard(tmp_path: Path) -> None:
-    study = studies.load("openmic_transfer")
-    assert (study.code.tables, study.code.figures) == (standard.tables, standard.figures)
-    found = write_trials(tmp_path, study, arms=["vggish_fc"], sizes=(12, 12))
-    names = [table.name for table in standard.tables(study, found)]
-    assert names == ["table_II", "table_IV", "masked_test", "conditions_test"]
-    names = [table.name for table in standard.tables(study, [r for r in found if r.condition == "paper"])]
-    assert names == ["table_II", "table_IV", "masked_test"]
-
-
 def test_groups_that_nobody_knows_are_not_named_so(tmp_path: Path) -> None:
     genres = studies.load("gtzan_cam")
     (record,) = write_trials(
@@ -118,7 +109,7 @@ def test_groups_that_nobody_knows_are_not_named_so(tmp_path: Path) -> None:
     )  # fmt: skip
     for known, said in ((12, "Artists on both sides"), (0, "Tracks on both sides")):
         record.data["inputs"]["corpus"] = {"artists": known}
-        page = "\n".join(build._head(genres, [record]))
+        page = "\n".join(build._head(Analysis(genres, [record])))
         assert f"{said} of the split" in page
         assert ("the corpus does not know the artists." in page) == (not known)
 
@@ -162,7 +153,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
 
 
 #: Studies whose tables and figures still open a corpus or take a network.
-NOT_YET = {"irmas_activations", "openmic_transfer", "single_notes"}
+NOT_YET = {"single_notes"}
 
 
 @pytest.mark.parametrize(

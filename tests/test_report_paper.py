@@ -13,7 +13,8 @@ from helpers import assert_readable, write_trials
 from matplotlib.figure import Figure
 from trials import reprise
 
-from harness.report import estimates, paper, style
+from harness.analysis.study import Analysis
+from harness.report import paper, style
 from harness.report.writers import MINUS, UNDEFINED, Column, Table, to_latex
 from harness.storage import write_json
 from harness.studies import kept, records
@@ -89,8 +90,7 @@ def complaints(log: str) -> list[str]:
 
 def table_of(rows: Sequence[dict[str, str]], columns: Sequence[Column], caption: str = "Any.") -> Table:
     frame = pd.DataFrame(rows).assign(number=range(len(rows)), section="all", metric="accuracy")
-    origin = estimates.Provenance("corpus", "pocket", "random", "split", "test", "9", 1, ())
-    return Table("t", "A table", caption, "", frame, tuple(columns), ("number",), "section", origin)
+    return Table("t", "A table", frame, tuple(columns), group=("number",), section="section", caption=caption)
 
 
 def document(tables: Sequence[str], packages: str) -> str:
@@ -105,8 +105,9 @@ def test_everything_is_there(made: tuple[Path, str], results: Path) -> None:
     folder, said = made
     study = studies.load(NAME)
     found = records.find_records(results / NAME / PLACE / "records")
-    figures = {*study.code.figures(study, found), "traps", "attention_over_time"}
-    tables = {*(table.name for table in study.code.tables(study, found)), "verdicts", "traps"}
+    analysis = Analysis(study, found)
+    figures = {*study.code.figures(analysis), "traps", "attention_over_time"}
+    tables = {*(table.name for table in study.code.tables(analysis)), "verdicts", "traps"}
     written = {path.name for path in (folder / PLACE).iterdir()}
     assert written == {f"{n}{s}" for n in figures for s in (".pdf", ".png")} | {f"{n}.tex" for n in tables}
     text = (folder / "all.tex").read_text(encoding="utf-8")
@@ -128,7 +129,7 @@ def test_figures_are_as_wide_as_a_page_and_in_times(made: tuple[Path, str]) -> N
 def test_type_stays_readable_in_times(results: Path) -> None:
     study = studies.load(NAME)
     found = records.find_records(results / NAME / PLACE / "records")
-    for figure, _ in study.code.figures(study, found).values():
+    for figure, _ in study.code.figures(Analysis(study, found)).values():
         assert_readable(paper.in_times(figure))
 
 
@@ -188,12 +189,12 @@ def test_a_table_spans_columns_only_where_it_must() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> Study:
     """A study that draws little."""
 
-    def figures(study: Study, found: Sequence[records.Record]) -> dict:
+    def figures(analysis: Analysis) -> dict:
         return {"curve": (curve(), "A curve of 5 %")}
 
-    code = SimpleNamespace(tables=lambda study, found: [], figures=figures)
+    code = SimpleNamespace(tables=lambda analysis: [], figures=figures)
     monkeypatch.setattr(Study, "code", property(lambda self: code))
-    monkeypatch.setattr(paper.build.claims, "claims", lambda study: ())
+    monkeypatch.setattr(paper.build, "judge", lambda analysis, out: None)
     return studies.load(NAME)
 
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from helpers import write_trials
 
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
-from harness.report import build, estimates, publish, style, summary
+from harness.report import build, publish, style, summary
 from harness.report.writers import Column, Table
 from harness.storage import write_text
 from harness.studies import kept, records
@@ -20,6 +21,13 @@ from harness.studies import study as studies
 from harness.studies.study import Study
 
 ARMS = ("rf", "fc", "log_mel", "vggish_norm", "vggish_pp")
+
+
+class Unasked(Analysis):
+    """An analysis that computes nothing, as these tests are about files."""
+
+    claims = ()
+    estimates = contrasts = pd.DataFrame({"score": [0.5]})
 
 
 @pytest.fixture
@@ -31,31 +39,20 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Study:
         return {"links": [{"path": "page.html", "title": "Page", "text": "to look at"}]}
 
     def table(found: list) -> Table:
-        frame = pd.DataFrame(
-            {"arm": [r.arm for r in found], "score": [r.predictions("test").probabilities.mean() for r in found]}
-        )
-        origin = estimates.Provenance("corpus", "pocket", "random", "split", "test", "9", 1, ())
-        columns = Column("arm", "Arm", "text"), Column("score", "Score", "score")
-        return Table(
-            "arms",
-            "Arms",
-            "A caption.",
-            "",
-            frame.assign(metric="f1", section="all"),
-            columns,
-            ("arm",),
-            "section",
-            origin,
-        )
+        scores = [float(r.predictions("test").probabilities.mean()) for r in found]
+        frame = pd.DataFrame({"arm": [r.arm for r in found], "score": scores})
+        columns = (Column("arm", "Arm", "text"), Column("score", "Score", "score"))
+        return Table("arms", "Arms", frame, columns, group=("arm",), caption="A caption.")
 
     code = SimpleNamespace(
-        tables=lambda study, records: [table(records)],
-        figures=lambda study, records: {"curve": (style.new_figure(1), f"A curve of {len(records)}")},
+        tables=lambda analysis: [table(analysis.records)],
+        figures=lambda analysis: {"curve": (style.new_figure(1), f"A curve of {len(analysis.records)}")},
         explain=explain,
     )
     monkeypatch.setattr(Study, "code", property(lambda self: code))
-    monkeypatch.setattr(build.claims, "claims", lambda study: ())
-    monkeypatch.setattr(build, "survey", lambda study, records, arm=None: None)
+    monkeypatch.setattr(build, "Analysis", Unasked)
+    monkeypatch.setattr(build, "survey", lambda analysis: None)
+    monkeypatch.setattr(build.tables, "origin", lambda analysis: f"{len(analysis.records)} trials.")
     return studies.load("attention_embeddings")
 
 
@@ -91,7 +88,8 @@ def small_run(study: Study, folder: Path) -> Path:
 
 def test_all_is_kept_and_shown(results: Path, runs: Path) -> None:
     assert {p.name for p in results.iterdir()} == {
-        "README.md", "arms.csv", "arms.md", "arms.tex", "curve.pdf", "curve.png", "explained", "records",
+        "README.md", "arms.csv", "arms.md", "arms.tex", "contrasts.csv", "curve.pdf", "curve.png", "estimates.csv",
+        "explained", "records",
     }  # fmt: skip
     assert not list(results.rglob("*.safetensors"))
     assert content(results / "explained") == content(runs / "explained")

@@ -11,7 +11,7 @@ from helpers import write_trials
 
 from harness.errors import RepriseError
 from harness.report import build, publish, stale, style, summary
-from harness.report.arm_table import arm_table
+from harness.report.tables import arm_table
 from harness.storage import write_text
 from harness.studies import records
 from harness.studies import study as studies
@@ -30,8 +30,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         return {"figures": {"film.webp": "A film"}}
 
     code = SimpleNamespace(
-        tables=lambda study, records: [arm_table(study, records, replicates=20)],
-        figures=lambda study, records: {"curve": (style.new_figure(1), "A curve")},
+        tables=lambda analysis: [arm_table(analysis)],
+        figures=lambda analysis: {"curve": (style.new_figure(1), "A curve")},
         explain=explain,
     )
     study, folder = studies.load("attention_embeddings"), tmp_path_factory.mktemp("made")
@@ -81,7 +81,12 @@ def test_what_is_as_the_records_have_it_is_not_stale(results: Path) -> None:
 
 def test_a_stale_number_is_named_with_its_cell(results: Path) -> None:
     """On a published corpus, too, which nobody has to have for it."""
-    cells = {"arms_test.csv": "ours", "traps/traps.csv": "effect", "verdicts.csv": "ours"}
+    cells = {
+        "contrasts.csv": "difference",
+        "estimates.csv": "mean",
+        "traps/traps.csv": "effect",
+        "verdicts.csv": "ours",
+    }
     said = [f"{PLACE}/{name}, {change(results / PLACE / name, column)}" for name, column in cells.items()]
     assert sorted(stale.stale(results)) == said
 

@@ -8,12 +8,11 @@ import pytest
 
 from harness.report import summary
 from harness.report.build import Report
-from harness.report.estimates import Provenance
 from harness.report.writers import Table
 from harness.storage import write_text
 from harness.studies import study as studies
 
-ORIGIN = Provenance("pocket-gtzan", "pocket", "random", "segments-70-15-15", "test", "192", 3, ())
+ABOUT = {"corpus": "pocket-gtzan", "profile": "pocket", "weights": "random"}
 
 
 def report(results: Path, study: str, place: str, rows: list[tuple[str, str, str, str]] | None, trials: int) -> Report:
@@ -22,8 +21,10 @@ def report(results: Path, study: str, place: str, rows: list[tuple[str, str, str
     write_text(folder / "README.md", "")
     table = None
     if rows is not None:
-        frame = pd.DataFrame(rows, columns=["kind", "claim", "where", "verdict"])
-        table = Table("verdicts", "", "", "", frame, (), (), "kind", ORIGIN)
+        frame = pd.DataFrame(rows, columns=["kind", "said", "where", "verdict"])
+        sides = {"above": [f"arm {n}" for n in range(len(rows))], "below": "base", "above_class": "", "below_class": ""}
+        frame = frame.assign(**sides, number=range(len(rows)), part="test", relation="above")
+        table = Table("verdicts", "", frame, (), group=("number",), about=ABOUT)
     return Report(studies.load(study), folder, trials, (), table)
 
 
@@ -31,11 +32,11 @@ def report(results: Path, study: str, place: str, rows: list[tuple[str, str, str
 def reports(tmp_path: Path) -> list[Report]:
     """Two studies' reports, one of them on two corpora."""
     rows = [
-        ("values", "base", "Results", "not applicable: pocket corpus"),
+        ("values", "base", "Results", "not applicable"),
         ("orders", "Masks *help*", "Results", "reversed"),
         ("orders", "All equal", "Reflection", "holds"),
         ("other statements", "It is sensitive", "Challenges", "does not hold"),
-        ("not judged", "It is pretty", "Reflection", "not judged: taste"),
+        ("not judged", "It is pretty", "Reflection", "not judged"),
     ]
     write_text(tmp_path / "gtzan_cam" / "pocket-gtzan-pocket" / "leak.png", "")
     one = [("values", "Set-up 1", "Table 2", "replicated")]

@@ -5,9 +5,9 @@ corpus says of their clips (``clips.csv``), and the folder ``explained``, which 
 networks. It opens no corpus and no network, and reads no file of an earlier report. What is shown is the study's own
 choice. Its code module offers
 
-``tables(study, records) -> list[Table]``
+``tables(analysis) -> list[Table]``
     For instance `harness.report.standard.tables`.
-``figures(study, records) -> dict[str, tuple[Figure, str]]``
+``figures(analysis) -> dict[str, tuple[Figure, str]]``
     By the stem of its files each figure with a line on what it shows; for instance `harness.report.standard.figures`.
 ``explain(study, records, folder, jobs=) -> dict``
     Called by the run. It writes what is neither table nor number, such as a gallery, into the folder, and says how the
@@ -15,7 +15,8 @@ choice. Its code module offers
     "title": "Gallery", "text": "clips with their maps, to see and to hear"}]}``.
 
 After these come what our trials say of the paper's claims (`harness.report.verdicts`), and what choices of protocol are
-worth on the same predictions (`harness.report.traps`).
+worth on the same predictions (`harness.report.traps`). ``estimates.csv`` and ``contrasts.csv`` are the two frames of
+`harness.analysis.study` that all of it is a query on.
 """
 
 import contextlib
@@ -29,12 +30,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
-from harness.report import estimates, style, tables, traps, verdicts
-from harness.report.resampling import units_of
+from harness.report import style, tables, traps, verdicts, writers
 from harness.report.writers import Table, escape_markdown
 from harness.storage import beside, fingerprint, sha256_of, swap, write_json, write_text
-from harness.studies import claims
 from harness.studies import records as trial_records
 from harness.studies.clips import read_clips
 from harness.studies.kept import EXPLAINED, commit_of
@@ -61,6 +61,10 @@ class Inputs:
     records: Sequence[Record]
     clips: pd.DataFrame | None = None
     explained: Path | None = None
+
+    def analysed(self, study: Study) -> Analysis:
+        """The trials, ready to be asked."""
+        return Analysis(study, self.records, self.clips)
 
 
 @dataclass(frozen=True)
@@ -136,34 +140,37 @@ def build(
     RepriseError
         A file cannot be written, or ``explained`` is damaged.
     """
-    inputs = Inputs(records, clips, explained)
-    shown, figures = shown_by(study, inputs)
-    judged = judge(study, inputs, out)
+    analysis = Inputs(records, clips, explained).analysed(study)
+    shown, figures = shown_by(analysis)
+    judged = judge(analysis, out)
     shown += [judged] if judged else []
     for name, (figure, _) in figures.items():
         style.save(figure, out / name)
     for table in shown:
-        tables.write(table, out)
-    switched = survey(study, records)
+        writers.write(table, out)
+    for name, frame in (("estimates", analysis.estimates), ("contrasts", analysis.contrasts)):
+        write_text(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    switched = survey(analysis)
     if switched is not None:
-        traps.write(study, switched, out / traps.NAME)
-    lines = _head(study, records) + _links(explained, out)
+        traps.write(switched, out / traps.NAME)
+    lines = _head(analysis) + _links(explained, out)
     if switched is not None:
         lines += [f"**[Traps]({traps.NAME}/{traps.NAME}.md)**: what choices of protocol are worth on these very "
                   "predictions.", ""]  # fmt: skip
     for name, text in _pictures(explained, out).items():
         lines += [f"![{text}]({name})", ""]
     for table in shown:
-        lines += [tables.to_markdown(table).strip(), ""]
+        lines += [writers.to_markdown(table).strip(), ""]
     for name, (_, text) in figures.items():
         lines += [f"## {text}", "", f"![{text}]({name}.png)", ""]
     write_text(out / PAGE, "\n".join(lines))
     return Report(study, out, len(records), tuple(shown), judged)
 
 
-def shown_by(study: Study, inputs: Inputs) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
+def shown_by(analysis: Analysis) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
     """The study's own tables and figures."""
-    return list(study.code.tables(study, inputs.records)), dict(study.code.figures(study, inputs.records))
+    code = analysis.study.code
+    return list(code.tables(analysis)), dict(code.figures(analysis))
 
 
 def judged(study: Study, results: Path) -> Report:
@@ -182,15 +189,14 @@ def judged(study: Study, results: Path) -> Report:
         Without its tables.
     """
     inputs = read(results / KEPT, results / EXPLAINED)
-    return Report(study, results, len(inputs.records), (), judge(study, inputs, results))
+    return Report(study, results, len(inputs.records), (), judge(inputs.analysed(study), results))
 
 
-def judge(study: Study, inputs: Inputs, out: Path) -> Table | None:
+def judge(analysis: Analysis, out: Path) -> Table | None:
     """The table of claims, with links from `out` to the trials; None where the paper claims nothing."""
-    if not claims.claims(study):
+    if not analysis.claims:
         return None
-    table = verdicts.table(study, inputs.records, inputs.explained or out / EXPLAINED)
-    root = inputs.records[0].folder.parents[1]
+    table, root = verdicts.table(analysis), analysis.records[0].folder.parents[1]
     return replace(table, frame=table.frame.assign(records=[_from(out, root, r) for r in table.frame["records"]]))
 
 
@@ -203,13 +209,11 @@ def _relative(path: Path, out: Path) -> str:
     return Path(os.path.relpath(path, out)).as_posix()
 
 
-def survey(study: Study, records: Sequence[Record], arm: str | None = None) -> traps.Traps | None:
+def survey(analysis: Analysis) -> traps.Traps | None:
     """What choices of protocol are worth; None where the main score has no points, or the paper's own was not run."""
     try:
-        return traps.survey(study, records, arm=arm)
+        return traps.survey(analysis)
     except RepriseError:
-        if arm is not None:
-            raise
         return None
 
 
@@ -253,7 +257,7 @@ def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int 
 def _index(made: Sequence[Table], folder: Path) -> dict[str, Any]:
     """How a page shows what a study wrote that gives tables and says nothing of pages."""
     for table in made:
-        tables.write(table, folder)
+        writers.write(table, folder)
     links = [{"path": f"{t.name}.md", "title": t.title, "text": "asked of the networks"} for t in made]
     for path in sorted(folder.glob("*/index.html")):
         name = path.parent.name
@@ -304,19 +308,19 @@ def _pictures(explained: Path | None, out: Path) -> dict[str, str]:
     return {_relative(explained / (n if Path(n).suffix else f"{n}.png"), out): text for n, text in figures.items()}
 
 
-def _head(study: Study, records: Sequence[Record]) -> list[str]:
+def _head(analysis: Analysis) -> list[str]:
     """What the page stands on."""
-    origin = estimates.provenance(study, records, "test")
+    study, records = analysis.study, analysis.records
     leak = records[0].data["split"]["leakage"]
     groups, unknown = study.groups, "."
     if records[0].data["inputs"].get("corpus", {}).get(study.groups) == 0:  # a clip stands for its group then
-        groups, unknown = units_of(study, records)[0], f"; the corpus does not know the {study.groups}."
+        groups, unknown = analysis.unit, f"; the corpus does not know the {study.groups}."
     environment = records[0].data["environment"]
     seconds = sum(sum(r.data["durations"].values()) for r in records)
     return [
         f"# {study.title}",
         "",
-        origin.sentence(),
+        tables.origin(analysis),
         "",
         f"{len(records)} trials, {seconds / 60:.0f} minutes of one thread each on {environment['cpu']}"
         f"{', ' + environment['gpu'] if environment['gpu'] else ''}; torch {environment['packages']['torch']}; "

@@ -14,12 +14,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from harness.report import build, estimates, style, traps
-from harness.report.build import Inputs
+from harness.analysis.study import Analysis
+from harness.report import build, style, tables, traps
 from harness.report.writers import Table, escape_latex, to_latex
 from harness.storage import atomic_path, write_text
 from harness.studies.kept import EXPLAINED
-from harness.studies.records import KEPT, Record
+from harness.studies.records import KEPT
 from harness.studies.study import Study
 
 #: Times, as most papers are set in; what it has not is taken from the second.
@@ -90,28 +90,30 @@ def write(study: Study, results: Sequence[Path], out: Path) -> list[Shown]:
 
 def _write_one(study: Study, results: Path, out: Path) -> Shown:
     inputs = build.read(results / KEPT, results / EXPLAINED)
-    tables, figures = _make(study, inputs, out)
+    analysis = inputs.analysed(study)
+    made, figures = _make(analysis, out)
     for name, (figure, _) in figures.items():
         style.save(in_times(figure), out / name)
-    for table in tables:
+    for table in made:
         write_text(out / f"{table.name}.tex", to_latex(table, prefix=f"{results.name}-"))
+    base = [r for r in analysis.records if r.condition == analysis.base] or None
     return Shown(
         place=results.name,
-        origin=estimates.provenance(study, _main(study, inputs.records), "test").sentence(),
+        origin=tables.origin(analysis, base),
         figures={name: text for name, (_, text) in figures.items()} | _copy_pictures(inputs.explained, out),
-        tables={table.name: table.title for table in tables},
+        tables={table.name: table.title for table in made},
     )
 
 
-def _make(study: Study, inputs: Inputs, out: Path) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
+def _make(analysis: Analysis, out: Path) -> tuple[list[Table], dict[str, tuple[Figure, str]]]:
     """The study's own tables and figures, verdicts on its paper's claims, and what choices of protocol are worth."""
-    tables, figures = build.shown_by(study, inputs)
-    if judged := build.judge(study, inputs, out):
-        tables.append(judged)
-    if survey := build.survey(study, inputs.records):
-        tables.append(traps.table(study, survey))
-        figures[traps.NAME] = traps.forest(study, survey), "What silent choices of protocol are worth"
-    return tables, figures
+    made, figures = build.shown_by(analysis)
+    if judged := build.judge(analysis, out):
+        made.append(judged)
+    if survey := build.survey(analysis):
+        made.append(traps.table(survey))
+        figures[traps.NAME] = traps.forest(survey), "What silent choices of protocol are worth"
+    return made, figures
 
 
 def _copy_pictures(explained: Path | None, out: Path) -> dict[str, str]:
@@ -145,11 +147,6 @@ def in_times(figure: Figure) -> Figure:
     for text in figure.findobj(Text):
         text.set_fontfamily(FONTS)
     return figure
-
-
-def _main(study: Study, records: Sequence[Record]) -> Sequence[Record]:
-    """Records under the study's first condition, or all where there are none."""
-    return [r for r in records if r.condition == study.conditions[0].name] or records
 
 
 def _document(study: Study, found: Sequence[Shown]) -> str:

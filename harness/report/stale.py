@@ -21,7 +21,8 @@ from harness.report.build import INDEX, PAGE, Report
 from harness.storage import sha256_of
 from harness.studies import kept
 from harness.studies import study as studies
-from harness.studies.kept import CLIPS, EXPLAINED, REASONS
+from harness.studies.clips import CLIPS
+from harness.studies.kept import EXPLAINED, REASONS
 from harness.studies.records import KEPT, WEIGHTS, find_records, intact
 
 #: Files whose text is compared.

@@ -7,17 +7,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.report import build, verdicts
+from harness.analysis.verdicts import NOT_REPLICATED, REVERSED, tally
+from harness.report import build
 from harness.report.build import Report
+from harness.report.verdicts import SECTIONS, findings_of
 from harness.report.writers import escape_markdown
 from harness.storage import write_text
 from harness.studies import kept
 from harness.studies import study as studies
+from harness.studies.claims import FAILS, ORDER, TEXT, VALUE
 from harness.studies.kept import EXPLAINED
 
 PAGE = "README.md"
 #: Verdicts that say that a paper's claim did not come out.
-CONTRARY = (verdicts.NOT_REPLICATED, verdicts.REVERSED, verdicts.FAILS)
+CONTRARY = (NOT_REPLICATED, REVERSED, FAILS)
 
 
 def find(results: Path, reports: Sequence[Report] = ()) -> list[Report]:
@@ -103,13 +106,12 @@ def to_markdown(reports: Sequence[Report], results: Path) -> str:
 
 
 def _row(report: Report, results: Path) -> str:
-    frame, origin = report.verdicts.frame, report.verdicts.provenance
-    kinds = (verdicts.SECTIONS[kind] for kind in (verdicts.VALUE, verdicts.ORDER, verdicts.TEXT))
+    frame, about = report.verdicts.frame, report.verdicts.about
     cells = (
         f"[{escape_markdown(report.study.name)}]({_link(report.folder / PAGE, results)})",
-        escape_markdown(f"{origin.corpus}, profile {origin.profile}, weights {origin.weights}"),
+        escape_markdown(f"{about['corpus']}, profile {about['profile']}, weights {about['weights']}"),
         f"{report.trials:,}",
-        *(verdicts.tally(frame.loc[frame["kind"] == kind, "verdict"]) for kind in kinds),
+        *(tally(findings_of(frame[frame["kind"] == SECTIONS[kind]])) for kind in (VALUE, ORDER, TEXT)),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -127,11 +129,11 @@ def _section(several: Sequence[Report], results: Path) -> list[str]:
     for report in several:
         frame = report.verdicts.frame
         link = _link(report.folder / PAGE, results)
-        lines += [f"[{escape_markdown(report.folder.name)}]({link}): {verdicts.tally(frame['verdict'])}.", ""]
+        lines += [f"[{escape_markdown(report.folder.name)}]({link}): {tally(findings_of(frame))}.", ""]
         if len(contrary := frame[frame["verdict"].isin(CONTRARY)]):
             lines += ["Did not come out:", ""]
             lines += [
-                f"- {escape_markdown(row.claim)} ({escape_markdown(row.where)}): {row.verdict}"
+                f"- {escape_markdown(row.said)} ({escape_markdown(row.where)}): {row.verdict}"
                 for row in contrary.itertuples()
             ]
             lines += [""]
