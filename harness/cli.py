@@ -471,12 +471,16 @@ def regression(
     results: ResultsOption = Path("results"),
     jobs: JobsOption = None,
 ) -> None:
-    """Run the pocket studies again and compare them, clip by clip, with the records kept with the results."""
+    """Run the pocket studies again and compare them, clip by clip, with the records kept with the results.
+
+    Ends with 0 where nothing changed that a clean run would not change, with 1 where something fell, changed or is
+    missing, and with 3 where something became better and nothing that changed was found to fall.
+    """
     import contextlib
     import tempfile
 
+    from harness.analysis import guard
     from harness.studies import records
-    from harness.studies import regression as guard
 
     baselines = [(chosen, guard.baselines(chosen, results)) for chosen in map(studies.load, study or studies.names())]
     some = any(kept for _, kept in baselines)
@@ -497,11 +501,17 @@ def regression(
             found += guard.compare(chosen, baseline if anew else guard.expected(chosen, baseline, now), now)
         found = guard.judge(found)
         console.print(guard.shown(found), highlight=False)
-        if wrong := [f for f in found if not f.sound]:
+        code, wrong = guard.exit_code(found), [f for f in found if not f.sound]
+        way = "`reprise run STUDY`, then `reprise keep STUDY --reason TEXT`"
+        if code == guard.IMPROVED:
+            better = ", ".join(f.label for f in wrong if f.verdict == guard.BETTER)
+            print(f"Better than kept, and nothing fell: {better}. Keep it: {way}.")
+        elif code:
             raise RepriseError(
                 f"{len(wrong)} of {len(found)} rows are not as kept (see the table); mend what did it, "
-                "or keep what comes out: `reprise run STUDY`, then `reprise keep STUDY --reason TEXT`"
+                f"or keep what comes out: {way}"
             )
+        raise typer.Exit(code)
 
 
 @app.command()

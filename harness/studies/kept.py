@@ -20,11 +20,12 @@ import numpy as np
 from harness.errors import RepriseError
 from harness.storage import recover, write_text
 from harness.studies import records
-from harness.studies.likeness import other_settings
+from harness.studies.clips import CLIPS
+from harness.studies.comparability import other_settings
 from harness.studies.records import KEPT, WEIGHTS, Record
 from harness.studies.study import Study
 
-CLIPS, EXPLAINED, REASONS = "clips.csv", "explained", "REASONS.md"
+EXPLAINED, REASONS = "explained", "REASONS.md"
 HEAD = """# Why the predictions kept here changed
 
 | Date | Code | Trials | Reason |

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.studies import likeness, records
+from harness.studies import comparability, records
 from harness.studies.records import Predictions, Record
 
 ENVIRONMENT = {
@@ -57,7 +57,7 @@ def changed(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 def test_what_can_move_a_bit_is_the_environment(path, value, named):
     ours = Record(Path(), {"environment": ENVIRONMENT})
     theirs = Record(Path(), {"environment": changed(ENVIRONMENT, path, value)})
-    assert likeness.other_environment(ours, theirs) == likeness.other_environment(theirs, ours) == named
+    assert comparability.other_environment(ours, theirs) == comparability.other_environment(theirs, ours) == named
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_what_can_move_a_bit_is_the_environment(path, value, named):
 )
 def test_settings_are_named_where_they_differ(path, value, named):
     ours, theirs = Record(Path(), SETTINGS), Record(Path(), changed(SETTINGS, path, value))
-    assert likeness.other_settings(ours, theirs) == [named]
-    assert likeness.other_settings(ours, ours) == []
+    assert comparability.other_settings(ours, theirs) == [named]
+    assert comparability.other_settings(ours, ours) == []
 
 
 def test_inputs_without_features_can_be_compared():
     bare = Record(Path(), {**SETTINGS, "inputs": {}})
-    assert likeness.other_settings(bare, bare) == []
-    assert "front_end.fmin" in likeness.other_settings(bare, Record(Path(), SETTINGS))
+    assert comparability.other_settings(bare, bare) == []
+    assert "front_end.fmin" in comparability.other_settings(bare, Record(Path(), SETTINGS))
 
 
 @pytest.mark.parametrize("name", ["keys", "labels", "mask", "probabilities"])
@@ -105,4 +105,4 @@ def test_clips_are_the_same_by_key_label_and_mask(tmp_path, name):
     (tmp_path / "ours").mkdir()
     (tmp_path / "theirs").mkdir()
     ours, theirs = write(tmp_path / "ours"), write(tmp_path / "theirs", name)
-    assert likeness.same_clips(ours, theirs) == (name == "probabilities")
+    assert comparability.same_clips(ours, theirs) == (name == "probabilities")
