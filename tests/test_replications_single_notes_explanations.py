@@ -1,4 +1,4 @@
-"""The single-notes gallery: which notes it shows, that maps lie where they should, and that no recording gets out."""
+"""What asks the networks: which notes are shown, where maps and pictures lie, that no recording gets out."""
 
 import base64
 import re
@@ -11,13 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import write_trials
+from helpers import assert_readable, draw, write_trials
 from orchestra_trees import make_philharmonia_tree
 from torch import nn
 
 from harness import features
 from harness.corpora import Corpus, philharmonia
 from harness.errors import RepriseError
+from harness.report.style import new_figure
 from harness.studies import study as studies
 from harness.studies.records import Predictions, Record, write_predictions
 from harness.studies.study import Study
@@ -100,7 +101,11 @@ def test_a_right_and_a_wrong_note_of_each_class_by_their_median() -> None:
 
 
 def gallery_of(study: Study, records: list[Record], folder: Path) -> str:
-    assert explanations.explain(study, records, folder) == []
+    folder.mkdir(exist_ok=True)
+    shown = explanations.explain(study, records, folder)
+    assert list(shown["figures"]) == ["fig12_log_mel"]
+    assert (folder / "fig12_log_mel.png").exists()
+    assert [link["path"] for link in shown["links"]] == ["gallery/index.html"]
     return (folder / "gallery" / "index.html").read_text("utf-8")
 
 
@@ -110,7 +115,7 @@ def no_sound_in(folder: Path, recordings: list[bytes]) -> None:
         if path.is_dir():
             continue
         data = path.read_bytes()
-        assert path.suffix in (".png", ".html"), path
+        assert path.suffix in (".png", ".pdf", ".html"), path
         pieces = [data]
         if path.suffix == ".html":
             text = data.decode()
@@ -167,7 +172,7 @@ def test_maps_are_of_what_was_predicted_and_what_is_true(
 ) -> None:
     front_end = features.front_end(**study.protocol["front_end"])
     notes = [n for n in explanations.choose_notes(played) if n.record is played[0]]
-    shown = explanations.views(study, played[0], notes, corpus, front_end)
+    shown = explanations.views(study, played[0], notes, *explanations.restore(played[0], study), corpus, front_end)
     for note, view in zip(notes, shown, strict=True):
         names = [corpus.classes[i] for i in dict.fromkeys((note.predicted, note.true))]
         assert [m.name for m in view.maps] == names
@@ -199,7 +204,7 @@ def test_references_have_no_gallery(study: Study, tmp_path: Path) -> None:
     records = write_trials(
         tmp_path / "runs", study, arms=["svm_mfcc"], conditions=["paper"], classes="abcdefg", sizes=(9, 9)
     )
-    assert explanations.explain(study, records, tmp_path / "out") == []
+    assert explanations.explain(study, records, tmp_path / "out") == {}
     assert not (tmp_path / "out").exists()
 
 
@@ -222,6 +227,43 @@ def test_sound_is_what_the_picture_shows(
     assert not explanations.entry(note, view, corpus, front_end).waveform.any()
 
 
+def test_pictures_are_those_of_the_network(study: Study, played: list[Record], corpus: Corpus) -> None:
+    front_end = features.front_end(**study.protocol["front_end"])
+    _, pictures = explanations.restore(played[0], study)
+    figure = explanations.note_pictures(corpus, pictures, front_end)
+    assert_readable(figure)
+    panels = [axes for axes in figure.axes if axes.get_images()]
+    assert [axes.get_title() for axes in panels] == [f"{name.replace('_', ' ')} A#4, f" for name in corpus.classes]
+    clip = corpus.clips.iloc[explanations.typical_note(corpus, 2)]
+    expected = front_end.compute(features.decode(clip["path"], front_end.sample_rate))
+    image = panels[2].get_images()[0]
+    np.testing.assert_array_equal(image.get_array(), expected[::-1])
+    assert image.origin == "lower"
+    assert image.get_extent()[:2] == pytest.approx([0, 1.024])
+
+
+def test_a_typical_note_is_the_first_nearest_to_the_middle_of_the_pitches(corpus: Corpus) -> None:
+    pitches = np.where(corpus.labels[:, 1].astype(bool), 40 + np.arange(len(corpus.clips)) % 3, 90)
+    other = replace(corpus, clips=corpus.clips.assign(pitch=pitches))
+    rows = np.flatnonzero(corpus.labels[:, 1])
+    middle = np.median(pitches[rows])
+    row = explanations.typical_note(other, 1)
+    assert abs(pitches[row] - middle) == abs(pitches[rows] - middle).min()
+    assert row == rows[np.argmin(abs(pitches[rows] - middle))]
+
+
+def test_a_tone_lies_where_the_axis_says(study: Study) -> None:
+    front_end = features.front_end(**study.protocol["front_end"])
+    tone = np.sin(2 * np.pi * 2000 * np.arange(12_000) / 12_000).astype(np.float32)
+    figure = new_figure(2)
+    axes = figure.subplots()
+    picture = explanations.upright(front_end.compute(tone), front_end)
+    explanations.show_picture(axes, picture, front_end)
+    draw(figure)
+    place = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.get_yticks(), strict=True))["2,000"]
+    assert picture.mean(axis=1).argmax() == pytest.approx(place, abs=1.5)
+
+
 def _views(study: Study, played: list[Record], corpus: Corpus, front_end: Callable) -> list:
     notes = [n for n in explanations.choose_notes(played) if n.record is played[0]]
-    return explanations.views(study, played[0], notes[:1], corpus, front_end)
+    return explanations.views(study, played[0], notes[:1], *explanations.restore(played[0], study), corpus, front_end)

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import write_trials
-from orchestra_trees import make_tinysol_tree, tinysol_rows
+from orchestra_trees import make_philharmonia_tree, make_tinysol_tree, tinysol_rows
 from rich.console import Console
 
-from harness.corpora import Corpus, tinysol
-from harness.metrics import multiclass
-from harness.report import estimates
-from harness.report import tables as writing
+from harness.analysis.study import Analysis
+from harness.corpora import Corpus, philharmonia, tinysol
+from harness.report import writers
 from harness.studies import study as studies
-from harness.studies.records import Record
+from harness.studies.clips import read_clips, write_clips
+from harness.studies.records import Record, find_records
 from harness.studies.study import Study
+from replications.single_notes import clips as telling
 from replications.single_notes import tables as making
 
 ARMS = {"setup_1": 0.2, "setup_2": 0.25, "setup_3": 0.3, "setup_4": 0.35, "svm_mfcc": 0.5, "logreg_logmel": 0.0}
@@ -30,25 +31,27 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    root = tmp_path_factory.mktemp("tinysol")
-    make_tinysol_tree(root, tinysol_rows(18))
-    return tinysol.read(root, "tinysol")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small trees of two corpora, where `REPRISE_DATA` expects them."""
+    root = tmp_path_factory.mktemp("data")
+    make_tinysol_tree(root / "tinysol", tinysol_rows(18))
+    make_philharmonia_tree(root / "philharmonia")
+    return root
 
 
-@pytest.fixture(autouse=True)
-def _loaded(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making.corpora, "load", lambda name: corpus)
+@pytest.fixture(scope="module")
+def corpus(data: Path) -> Corpus:
+    return tinysol.read(data / "tinysol", "tinysol")
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, study: Study, corpus: Corpus) -> Callable[..., list[Record]]:
     """Trials of the corpus, four seeds each, under some conditions."""
 
-    def write(*conditions: str, arms: dict[str, float] = ARMS) -> list[Record]:
+    def write(*conditions: str, arms: dict[str, float] = ARMS, of: Corpus = corpus) -> list[Record]:
         return write_trials(
             tmp_path_factory.mktemp("runs"), study, arms=list(arms), conditions=conditions, seeds=4, sizes=(20, 26),
-            classes=corpus.classes, skills=arms, corpus="tinysol", clips=(corpus.clips["key"].tolist(), corpus.labels),
+            classes=of.classes, skills=arms, corpus="tinysol", clips=(of.clips["key"].tolist(), of.labels),
         )  # fmt: skip
 
     return write
@@ -59,52 +62,61 @@ def records(written: Callable[..., list[Record]]) -> list[Record]:
     return written("paper", "by-pitch", "folds", "longer")
 
 
-def test_what_is_there_is_shown(study: Study, records: list[Record]) -> None:
-    def names(some: list[Record]) -> list[str]:
-        return [table.name for table in making.tables(study, some)]
+@pytest.fixture(scope="module")
+def clips(corpus: Corpus) -> pd.DataFrame:
+    return corpus.clips.assign(register=telling.registers(corpus))[["key", "group", "pitch", "register", "dynamic"]]
+
+
+@pytest.fixture(scope="module")
+def analysis(study: Study, records: list[Record], clips: pd.DataFrame) -> Analysis:
+    return Analysis(study, records, clips, replicates=100)
+
+
+@pytest.fixture(scope="module")
+def tables(analysis: Analysis) -> dict[str, writers.Table]:
+    return {table.name: table for table in making.tables(analysis)}
+
+
+def test_what_is_there_is_shown(
+    study: Study, records: list[Record], clips: pd.DataFrame, tables: dict[str, writers.Table]
+) -> None:
+    def names(some: list[Record], clips: pd.DataFrame | None = clips) -> list[str]:
+        return [table.name for table in making.tables(Analysis(study, some, clips, replicates=20))]
 
     everything = ["table_2", "splits_test", "arms_test", "notes_test", "conditions_test"]
-    assert names(records) == everything
+    assert list(tables) == everything
     thesis = [r for r in records if r.condition == "paper"]
     assert names(thesis) == ["table_2", "arms_test", "notes_test"]
+    assert names(thesis, None) == ["table_2", "arms_test"]
     assert names([r for r in records if r.condition != "longer"]) == everything[:-1]
-    assert names([r for r in thesis if r.arm == "svm_mfcc"])[0] == "table_2"  # with the thesis' values alone
+    assert names([r for r in thesis if r.arm == "svm_mfcc"]) == ["arms_test", "notes_test"]
+    assert names([r for r in records if r.condition == "by-pitch"]) == []
 
 
-def test_table_2_is_the_thesis_beside_ours(study: Study, records: list[Record], tmp_path: Path) -> None:
-    table = making.table_2(study, records, replicates=100)
+def test_table_2_is_the_thesis_beside_ours(tables: dict[str, writers.Table], analysis: Analysis) -> None:
+    table = tables["table_2"]
     frame = table.frame.set_index(["arm", "metric"])
+    assert list(frame.index.get_level_values("arm").unique()) == ["setup_1", "setup_2", "setup_3", "setup_4"]
     assert frame.loc[("setup_2", "log_loss"), "published"] == 0.89
     assert frame.loc[("setup_4", "accuracy"), "published"] == 0.80
-    of_arm = estimates.select(records, "setup_3", "paper")
-    for metric in ("accuracy", "log_loss"):
-        values = [r.data["metrics"]["test"][metric] for r in of_arm]
-        row = frame.loc[("setup_3", metric)]
-        found = estimates.estimate(of_arm, "test", [metric], replicates=100)[metric]
-        assert row["ours"] == pytest.approx(np.mean(values))
-        assert row["deviation"] == pytest.approx(np.std(values, ddof=1))
-        assert (row["ours_low"], row["ours_high"], row["chance"]) == (found.low, found.high, found.chance)
-    text = writing.to_markdown(table)
-    lines = [line for line in text.splitlines() if line.startswith(("| Set-up 1", "| Set-up 4", "|  |"))]
-    assert "Nesterov, batch 30" in text
-    assert "14,685,191" in text
-    best_loss = min(frame.xs("log_loss", level="metric")["ours"])  # of losses the lowest is the best
-    assert sum("**" in line.split(" | ")[5] for line in lines) <= 2
-    assert any(f"**{best_loss:.3f}" in line for line in text.splitlines())
+    right = [
+        np.mean(p.probabilities.argmax(1) == p.labels.argmax(1))
+        for p in (r.predictions("test") for r in analysis.select("setup_3"))
+    ]
+    assert frame.loc[("setup_3", "accuracy"), "ours_paper"].value == pytest.approx(np.mean(right))
+    text = writers.to_markdown(table)
+    best_loss = min(cell.value for cell in frame.xs("log_loss", level="metric")["ours_paper"])
+    assert f"**{best_loss:.3f}" in text  # of losses the lowest is the best
     assert "**0.69**" in text  # as is the thesis' own
-    assert "tinysol stands for its notes" in table.caption
-    writing.write(table, tmp_path)
-    csv = pd.read_csv(tmp_path / "table_2.csv")
-    assert list(csv["seeds_of_arm"].unique()) == [4]
+    assert "| Nesterov, batch 30 | 14,685,191 |" in text
 
 
-def test_that_260_notes_are_too_few_is_computed(study: Study, records: list[Record]) -> None:
-    caption = making.table_2(study, records, replicates=50).caption
+def test_that_260_notes_are_too_few_is_computed(tables: dict[str, writers.Table]) -> None:
+    caption = tables["table_2"].caption
     assert "260 test notes cannot tell 0.74 from 0.80: the two are 0.06 apart, with a 95% interval" in caption
     assert "from \u22120.01 to +0.13 (Newcombe)" in caption
     assert "260 test notes can tell 0.50 from 0.80" in making.too_few_notes([0.5, 0.8, 0.6])
     assert "2600 test notes can tell 0.74 from 0.80" in making.too_few_notes([0.74, 0.80], 2600)
-    assert "on 26 test notes, has an interval over pitches of an instrument of ±0." in caption
 
 
 def test_newcombe_is_newcombes_own_example() -> None:
@@ -122,31 +134,39 @@ def test_newcombe_is_newcombes_own_example() -> None:
     assert making.newcombe(0.5, 0.5, 260)[0] == pytest.approx(-making.newcombe(0.5, 0.5, 260)[1])
 
 
-def test_a_planted_leak_is_found(
-    study: Study, records: list[Record], written: Callable[..., list[Record]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worse = written("by-pitch", arms={"setup_4": 0.1, "svm_mfcc": 0.5})
-    changed = []
-    for r in records:
-        leakage = {"clips_in_shared_groups": {"train-test": 13 if r.condition == "paper" else 0}}
-        changed.append(replace(r, data={**r.data, "split": {**r.data["split"], "leakage": leakage}}))
-    others = [r for r in changed if r.condition == "paper"]
-    leakage = {"clips_in_shared_groups": {"train-test": 0}}
-    others += [replace(r, data={**r.data, "split": {**r.data["split"], "leakage": leakage}}) for r in worse]
-    table = making.split_table(study, others, replicates=200)
+def test_a_planted_leak_is_found(study: Study, tmp_path: Path) -> None:
+    """It has the sign of the random split's gain, and is decided by the contrasts alone."""
+    keys, labels = [f"note-{n}" for n in range(700)], np.eye(7, dtype=np.uint8)[np.arange(700) % 7]
+    found = []
+    for condition, skill in (("paper", 0.35), ("by-pitch", 0.05)):
+        found += write_trials(
+            tmp_path / condition, study, arms=["setup_4", "svm_mfcc"], conditions=[condition], seeds=4,
+            sizes=(40, 200), classes="abcdefg", skills={"setup_4": skill, "svm_mfcc": 0.35}, clips=(keys, labels),
+        )  # fmt: skip
+    shared = [100 if r.condition == "paper" else 0 for r in found]
+    found = [
+        replace(r, data=r.data | {"split": r.data["split"] | {"leakage": {
+            "shared_groups": {}, "clips_in_shared_groups": {"train-test": count},
+        }}})
+        for r, count in zip(found, shared, strict=True)
+    ]  # fmt: skip
+    analysis = Analysis(study, found, replicates=200)
+    table = making.split_table(analysis)
     frame = table.frame.set_index("arm")
-    assert list(frame.index) == ["setup_4", "svm_mfcc"]  # the others have no trial by pitch
-    assert frame.loc["setup_4", "leak_by-pitch_low"] > 0.1
-    gain = frame.loc["setup_4", "score_paper"] - frame.loc["setup_4", "score_by-pitch"]
-    assert frame.loc["setup_4", "leak_by-pitch"] == pytest.approx(gain)
-    assert frame.loc["svm_mfcc", "leak_by-pitch_low"] < 0 < frame.loc["svm_mfcc", "leak_by-pitch_high"]
+    leak, none = frame.loc["setup_4", "leak_by-pitch"], frame.loc["svm_mfcc", "leak_by-pitch"]
+    assert (leak.low > 0.1, leak.doubtful) == (True, False)
+    assert leak.value == pytest.approx(frame.loc["setup_4", "score_paper"] - frame.loc["setup_4", "score_by-pitch"])
+    assert (none.low < 0 < none.high, none.doubtful) == (True, True)
+    rows = analysis.contrasts.set_index(["kind", "above", "metric"])
+    row = rows.loc[("conditions", "setup_4@by-pitch", "accuracy")]
+    assert (leak.low, leak.high) == (-row["high_adjusted"], -row["low_adjusted"])
     assert "random split 50%; split by pitch 0%" in table.caption
-    assert [c.name for c in table.columns] == ["arm_title", "score_paper", "score_by-pitch", "leak_by-pitch"]
+    assert [c.name for c in table.columns] == ["title", "score_paper", "score_by-pitch", "leak_by-pitch"]
 
 
 def test_registers_are_thirds_of_each_instruments_pitches(corpus: Corpus) -> None:
     found = pd.DataFrame(
-        {"of": making.registers(corpus), "pitch": corpus.clips["pitch"], "class": corpus.labels.argmax(axis=1)}
+        {"of": telling.registers(corpus), "pitch": corpus.clips["pitch"], "class": corpus.labels.argmax(axis=1)}
     )
     for _, of_class in found.groupby("class"):
         assert of_class.groupby("of")["pitch"].unique().map(list).to_dict() == {
@@ -156,51 +176,75 @@ def test_registers_are_thirds_of_each_instruments_pitches(corpus: Corpus) -> Non
         }
 
 
-def test_accuracy_of_registers_and_dynamics(study: Study, records: list[Record], corpus: Corpus) -> None:
-    table = making.note_table(study, records, replicates=100)
+def test_clips_are_told_of_both_corpora(
+    study: Study, written: Callable[..., list[Record]], corpus: Corpus, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Takes of one pitch of an instrument are one group; a trial tested on another corpus has its notes, too."""
+    monkeypatch.setenv("REPRISE_DATA", str(data))
+    other = philharmonia.read(data / "philharmonia", "philharmonia")
+    found = written("paper", arms={"svm_mfcc": 0.3}) + written("on-philharmonia", arms={"svm_mfcc": 0.3}, of=other)
+    folder = found[0].folder.parents[1]
+    (found[-1].folder.parent).rename(folder / found[-1].folder.parent.name)
+    for r in find_records(folder):  # as a runner leaves it
+        data_of = r.data | {"inputs": {"left_out": {}}}
+        (r.folder / "record.json").write_text(pd.io.json.ujson_dumps(data_of))
+    write_clips(study, folder)
+    table = read_clips(folder).set_index("key")
+    keys = np.unique(np.concatenate([p.keys for r in find_records(folder) for p in r.parts().values()]))
+    assert list(table.index) == keys.tolist()
+    both = pd.concat([corpus.clips, other.clips]).set_index("key").loc[keys]
+    assert table["group"].tolist() == both["group"].tolist()
+    assert table["dynamic"].tolist() == both["dynamic"].tolist()
+    assert table["pitch"].tolist() == both["pitch"].tolist()
+    assert set(table["register"]) == {"low", "middle", "high"}
+    before = (folder / "clips.csv").read_bytes()
+    write_clips(study, folder)
+    assert (folder / "clips.csv").read_bytes() == before
+
+
+def test_accuracy_of_registers_and_dynamics(
+    tables: dict[str, writers.Table], analysis: Analysis, corpus: Corpus
+) -> None:
+    table = tables["notes_test"]
     frame = table.frame.set_index(["kind", "value"])
     assert list(frame.index) == [
         ("register", "low"), ("register", "middle"), ("register", "high"),
         ("dynamic", "pp"), ("dynamic", "mf"), ("dynamic", "ff"),
     ]  # fmt: skip
-    assert {c.name for c in table.columns} >= {"ours_setup_4", "ours_svm_mfcc"}
     loud = set(corpus.clips["key"][corpus.clips["dynamic"] == "ff"])
     hits, keys = [], set()
-    for r in estimates.select(records, "setup_4", "paper"):
+    for r in analysis.select("setup_4"):
         p = r.predictions("test")
         chosen = np.array([key in loud for key in p.keys])
         if chosen.any():
             hits.append((p.probabilities.argmax(1) == p.labels.argmax(1))[chosen].mean())
         keys |= set(p.keys[chosen])
     row = frame.loc[("dynamic", "ff")]
-    assert row["ours_setup_4"] == pytest.approx(np.mean(hits))
-    assert row["notes"] == str(len(keys))
-    assert row["ours_setup_4_low"] <= row["ours_setup_4"] <= row["ours_setup_4_high"]
+    assert row["ours_setup_4"].value == pytest.approx(np.mean(hits))
+    assert row["notes"] == len(keys)
 
 
-def test_the_best_is_chosen_on_the_validation_part(study: Study, records: list[Record]) -> None:
-    thesis = [r for r in records if r.condition == "paper"]
-    assert making.best_of_each_kind(study, thesis) == ["setup_4", "svm_mfcc"]
-    assert making.best_of_each_kind(study, [r for r in thesis if r.arm == "logreg_logmel"]) == ["logreg_logmel"]
-    changed = [
-        replace(r, data={**r.data, "metrics": {**r.data["metrics"], "valid": {"accuracy": 1.0}}})
-        if r.arm == "setup_2"
-        else r
-        for r in thesis
-    ]
-    assert making.best_of_each_kind(study, changed)[0] == "setup_2"
+def test_notes_of_unknown_kind_are_left_out_and_odd_dynamics_come_last(
+    study: Study, records: list[Record], clips: pd.DataFrame
+) -> None:
+    thesis = [r for r in records if (r.arm, r.condition) == ("svm_mfcc", "paper")]
+    dynamic = clips["dynamic"].replace({"pp": "cresc", "mf": np.nan})
+    frame = making.note_table(Analysis(study, thesis, clips.assign(dynamic=dynamic), replicates=20)).frame
+    assert frame.loc[frame["kind"] == "dynamic", "value"].tolist() == ["ff", "cresc"]
 
 
-def test_the_terminal_is_wide_enough(study: Study, records: list[Record]) -> None:
-    for table in making.tables(study, records):
+def test_the_terminal_is_wide_enough(tables: dict[str, writers.Table]) -> None:
+    for table in tables.values():
         console = Console(width=100, file=io.StringIO())
-        console.print(writing.to_terminal(table))
+        console.print(writers.to_terminal(table))
         text = console.file.getvalue()
         assert max(map(len, text.splitlines())) <= 100
         assert "…" not in text
-        head = text.split("──")[0]
-        words = " ".join(column.title for column in table.columns if column.kind != "estimate").split()
-        assert all(word in head for word in words), (table.name, words)
-        assert "nan" not in writing.to_markdown(table)
-    chance = multiclass.chance(records[0].predictions("test").labels)["accuracy"]
-    assert chance < 0.35
+        assert "nan" not in writers.to_markdown(table)
+
+
+def test_tables_are_the_same_again(
+    study: Study, records: list[Record], clips: pd.DataFrame, tables: dict[str, writers.Table]
+) -> None:
+    again = making.tables(Analysis(study, records[::-1], clips.sample(frac=1, random_state=0), replicates=100))
+    assert [writers.to_csv(table) for table in again] == [writers.to_csv(table) for table in tables.values()]

@@ -30,7 +30,7 @@ from harness.report.style import (
     style,
     write_foot,
 )
-from harness.report.tables import arm_title, averages, best_arms, comparable, interval_in_words, origin
+from harness.report.tables import averages, best_arms, comparable, interval_in_words, origin
 from harness.studies.records import Record
 
 __all__ = ["confusion", "false_alarms", "label_counts", "per_class_f1", "save", "scores", "style", "training_curves"]
@@ -390,10 +390,9 @@ def _cycle(marks: Sequence[Any], items: Sequence[Any]) -> list[Any]:
 
 
 def _name(analysis: Analysis, arm: str) -> str:
-    """An arm's title, with its network where the study has several."""
-    of = analysis.study.arm(arm)
-    several = len({a.network for a in analysis.study.arms}) > 1
-    return f"{of.network}: {of.title}" if several else arm_title(analysis.study, arm)
+    """An arm's title, with its network where the study has several whose arms have the same titles."""
+    of, titles = analysis.study.arm(arm), [a.title for a in analysis.study.arms]
+    return f"{of.network}: {of.title}" if len(set(titles)) < len(titles) else of.title
 
 
 def _under(analysis: Analysis, condition: str) -> tuple[str, list[Record]]:

@@ -1,1 +1,1 @@
-"""Inception-ResNet-v2 on single notes of seven orchestral instruments (study 004)."""
+"""Inception-ResNet-v2 on single notes of seven orchestral instruments."""

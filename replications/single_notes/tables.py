@@ -176,7 +176,7 @@ def _of_conditions(analysis: Analysis) -> pd.DataFrame:
     """Contrasts of conditions with the thesis', with the condition and the arm in columns."""
     found = analysis.contrasts
     found = found[found["kind"] == CONDITIONS]
-    return found.assign(condition=found["above"].str.rpartition("@")[2], arm=found["below"])
+    return found.assign(condition=[above.rpartition("@")[2] for above in found["above"]], arm=found["below"])
 
 
 def _known(analysis: Analysis, condition: str) -> str:
