@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from irmas_trials import STUDY, made_up_answers, made_up_corpus, made_up_trials
+from irmas_trials import STUDY, made_up_corpus, made_up_trials
 
 from harness import features
+from harness.analysis.study import Analysis
 from harness.corpora.irmas import CLASSES
 from harness.errors import RepriseError
 from harness.explain.animation import respond
@@ -22,23 +23,26 @@ FLUTE, CLARINET, PIANO = (CLASSES.index(name) for name in ("flu", "cla", "pia"))
 class Planted(Record):
     """A trial whose scores of the test excerpts are given; what is predicted has a threshold of 0.5 or so."""
 
-    def predictions(self, part: str) -> Predictions:
-        """Of mixtures, or of the excerpts a to g."""
+    def parts(self) -> dict[str, Predictions]:
+        """Of mixtures, at which every threshold between 0.25 and 0.6 is as good, and of the excerpts a to g."""
         labels = np.zeros((7, 11), np.uint8)
         s1 = np.full((7, 11), 0.05, np.float32)
         for row, (classes, score, rival) in enumerate(self.data["rows"]):
             labels[row, list(classes)] = 1
             s1[row, list(classes)] = score
             s1[row, 10] = rival
-        if part.startswith("valid"):  # at which every threshold between 0.25 and 0.6 is as good
-            labels, s2 = np.eye(11, dtype=np.uint8), np.eye(11, dtype=np.float32)
-            return Predictions(np.arange(11).astype(str), labels, labels == labels, s2)
-        scores = s1 if part.endswith("_s1") else s1 / s1.max(axis=1, keepdims=True)
-        return Predictions(np.array(list("abcdefg")), labels, labels == labels, scores)
+        keys, s2 = np.array(list("abcdefg")), s1 / s1.max(axis=1, keepdims=True)
+        one = np.eye(11, dtype=np.uint8)
+        return {
+            "valid": Predictions(np.arange(11).astype(str), one, one == one, one.astype(np.float32)),
+            "test": Predictions(keys, labels, labels == labels, s2),
+            "test_s1": Predictions(keys, labels, labels == labels, s1),
+        }
 
 
-def planted(record: Record, rows: list) -> Planted:
-    return Planted(record.folder, {**record.data, "rows": rows})
+def chosen(record: Record, rows: list) -> str | None:
+    planted = Planted(record.folder, {**record.data, "rows": rows})
+    return explanations.choose_excerpt(Analysis(STUDY, [planted]), planted)
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +55,18 @@ def test_the_excerpt_is_the_median_of_those_that_are_right_and_alone(records):
         ((FLUTE,), 0.9, 0.0), ((FLUTE,), 0.5, 0.0), ((CLARINET,), 0.7, 0.0), ((FLUTE, PIANO), 0.6, 0.0),
         ((PIANO,), 0.7, 0.0), ((FLUTE,), 0.1, 0.9), ((CLARINET,), 0.2, 1.0),
     ]  # fmt: skip
-    assert explanations.choose_excerpt(planted(records[0], rows)) == "c"
+    assert chosen(records[0], rows) == "c"
     missed = [(classes, 0.01 * (i + 1), 0.9) for i, (classes, _, _) in enumerate(rows)]
-    assert explanations.choose_excerpt(planted(records[0], missed)) == "c"  # a, b, c, f and g are alone
+    assert chosen(records[0], missed) == "c"  # a, b, c, f and g are alone
     together = [((FLUTE, PIANO), 0.5, 0.0)] + [((PIANO,), 0.9, 0.0)] * 6
-    assert explanations.choose_excerpt(planted(records[0], together)) == "a"
-    assert explanations.choose_excerpt(planted(records[0], [((PIANO,), 0.9, 0.0)] * 7)) is None
+    assert chosen(records[0], together) == "a"
+    assert chosen(records[0], [((PIANO,), 0.9, 0.0)] * 7) is None
 
 
 def test_a_corpus_without_either_instrument_has_none(records):
     record = records[0]
     other = Record(record.folder, {**record.data, "classes": [name.upper() for name in CLASSES]})
-    assert explanations.choose_excerpt(other) is None
-    assert explanations.explain(STUDY, [other], record.folder) == []
+    assert explanations.explain(STUDY, [other], record.folder) == {}
 
 
 def test_windows_overlap_and_lie_where_they_sound():
@@ -113,15 +116,14 @@ def test_recordings_are_pictured_but_not_heard(records, tmp_path, monkeypatch):
     monkeypatch.setattr(explanations.visualise, "listen", lambda *a, **k: Heard)
     monkeypatch.setattr(explanations.visualise, "write_film", film)
     monkeypatch.setattr(explanations.visualise, "write_page", page)
-    monkeypatch.setattr(explanations, "answers", lambda record: made_up_answers(record))
     for name, pocket in (("irmas", False), ("pocket-irmas", True)):
         played.clear()
         monkeypatch.setattr(
             explanations.corpora, "load", lambda _, name=name, pocket=pocket: replace(corpus, name=name, pocket=pocket)
         )
-        tables = explanations.explain(STUDY, records, tmp_path / name)
-        assert [table.name for table in tables] == ["layers", "filters"]
-        assert "Condition" not in tables[0].caption
+        shown = explanations.explain(STUDY, records, tmp_path / name)
+        assert list(shown["figures"]) == ["animation.webp"]
+        assert [link["path"] for link in shown["links"]] == (["player/index.html"] if pocket else [])
         found = sorted(str(p.relative_to(tmp_path / name)) for p in (tmp_path / name).rglob("*") if p.is_file())
         assert "animation.webp" in found
         assert ("player/index.html" in found) == pocket
