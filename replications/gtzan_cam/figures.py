@@ -50,7 +50,7 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
         found["scores"] = scores(analysis), "Training, validation and test accuracy beside the write-up's"
     if nets(analysis) and len(names) > 1:
         found["leak"] = leak(analysis), "What the split is worth: test accuracy under each protocol"
-    if first in names and (curves := plots.training_curves(analysis, condition=first, selected="the end of training")):
+    if first in names and (curves := plots.training_curves(analysis, condition=first, selected="the last update")):
         found["training_curves"] = curves, "Losses and validation accuracy by epoch"
     if headline:
         title = f"What each net takes each genre for, under “{analysis.study.condition(headline).title}”"
