@@ -114,7 +114,7 @@ def test_which_examples_count(objective, train, valid):
 
 def test_examples_have_the_labels_of_their_clips(made):
     settings = SETTINGS["aed"]
-    inputs = pretraining._open("aed", settings, 1, False)
+    inputs = pretraining._open("aed", settings, 1, False, None)
     examples, rows = pretraining._examples(inputs, settings)
     assert examples.inputs.shape == (60, 1, 96, 64)
     for clip in (0, 7, 29):
