@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from corpora_trees import write_arrays
@@ -14,6 +15,7 @@ from rich.console import Console
 from trials import reprise
 
 from harness import corpora
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
 from harness.models import trainable_parameters
 from harness.studies import executor, records, study
@@ -22,6 +24,7 @@ from harness.studies.runner import run_trials
 from harness.studies.trial import Trial
 from replications.attention_embeddings import attention_over_time, representations
 from replications.attention_embeddings.arms import build, restore
+from replications.attention_embeddings.attention import attention
 from replications.attention_embeddings.representations import open_representation
 
 STUDY = study.load("attention-embeddings")
@@ -180,13 +183,53 @@ def test_a_pretraining_that_is_not_there_is_said():
         representations.load_encoder("textual", protocol)
 
 
-def test_attention_over_time_is_scored_against_the_truth(played):
-    record = played["log_mel 0"]
-    scores = attention_over_time.score(STUDY, [record])
-    assert scores[["attention", "contribution", "blind_attention", "time"]].stack().between(0, 1).all()
+def test_attention_over_time_is_measured_with_the_trial(played):
+    found = {name: records.read_record(r.folder).measured("attention") for name, r in played.items()}
+    attending = {arm.name for arm in STUDY.arms if arm.network == "attention"}
+    assert {name.partition(" ")[0] for name, frame in found.items() if frame is not None} == attending
+    scores = found["log_mel 0"]
+    shares = ["attention", "contribution", "untrained_attention", "untrained_contribution", "time"]
+    assert list(scores) == ["key", "instrument", *shares[:4], "time"]
+    assert scores[shares].stack().between(0, 1).all()
     assert scores["time"].between(0, 1, inclusive="neither").all()
-    table = attention_over_time.score_table(STUDY, list(played.values()), "paper")
-    assert set(table.frame["arm"]) == {arm.name for arm in STUDY.arms if arm.network == "attention"}
+    assert set(scores["key"]) <= set(played["log_mel 0"].predictions("test").keys)
+    one, two = found["textual 0"], found["textual 1"]
+    assert one[["key", "instrument", "time"]].equals(two[["key", "instrument", "time"]])
+    for name in shares[:4]:
+        assert not one[name].equals(two[name])
+    analysis = Analysis(STUDY, list(played.values()), replicates=100)
+    shown = attention_over_time.table(analysis).frame
+    assert set(shown["arm"]) == attending
+    measured = analysis.measured("attention")
+    ours = measured[measured["arm"] == "log_mel"]
+    row = shown[(shown["arm"] == "log_mel") & (shown["measure"] == "contribution")].iloc[0]
+    assert row["share"] == pytest.approx(ours["contribution"].mean())
+    assert row["difference"].value == pytest.approx((ours["contribution"] - ours["time"]).mean())
+
+
+def test_measuring_again_gives_the_same_and_nothing_where_it_is_not_known(played):
+    record = played["log_mel 0"]
+    context, (network, _) = context_of(record, STUDY), restore(record, STUDY)
+    again = attention_over_time.measure(context, network)["attention"]
+    pd.testing.assert_frame_equal(again, record.measured("attention"), check_dtype=False, atol=2e-6, rtol=0)
+    pd.testing.assert_frame_equal(attention_over_time.measure(context, network)["attention"], again)
+    scaled = dataclasses.replace(context.trial, condition=STUDY.condition("per-dimension"))
+    assert attention_over_time.measure(Context(scaled, context.opened), network) == {}
+    context.__dict__["corpus"] = dataclasses.replace(context.corpus, ground_truth=None)
+    assert attention_over_time.measure(context, network) == {}
+
+
+def test_contributions_are_what_the_decision_is_made_of():
+    network = attention([0], frame_size=8, hidden=8, classes=3, dropout=0.0, norm="batch").eval()
+    clips = np.random.default_rng(0).random((5, 4, 8), np.float32)
+    found = attention_over_time.contributions(network, clips)
+    for shares in found.values():
+        assert shares.shape == (5, 4, 3)
+        np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    with torch.no_grad():
+        inputs = torch.from_numpy(clips)[None]
+        activity, said = network.activity(inputs)[0].numpy(), network(inputs)[0].numpy()
+    np.testing.assert_allclose(found["contribution"] * said[:, None], found["attention"] * activity, atol=1e-5)
 
 
 def test_sounding_is_the_share_of_each_frame():
@@ -208,8 +251,23 @@ def test_the_command_plays_arms_and_reports(played, tmp_path):
     found = reprise("report", "attention-embeddings", "--runs", played["rf 0"].folder.parents[3], "--out", tmp_path)
     assert found.exit_code == 0, found.output
     page = tmp_path / "attention_embeddings" / "pocket-openmic-60-pocket"
-    for name in ("fig2_representations.png", "fig3_objectives.png", "attention_over_time.png", "README.md"):
+    for name in ("fig2_representations.png", "fig3_objectives.png", "attention_over_time_test.csv", "README.md"):
         assert (page / name).stat().st_size > 1000
+
+
+def test_the_attention_of_the_best_arm_is_drawn_after_training(played, tmp_path):
+    found = list(played.values())
+    shown = attention_over_time.explain(STUDY, found, tmp_path)
+    (name,) = shown["figures"]
+    assert (tmp_path / name).stat().st_size > 1000
+    valid: dict[str, list[float]] = {}
+    for r in found:
+        if STUDY.arm(r.arm).network == "attention":
+            valid.setdefault(r.arm, []).append(r.data["metrics"]["valid"][STUDY.metric])
+    best = max(valid, key=lambda arm: np.mean(valid[arm]))
+    assert STUDY.arm(best).title in shown["figures"][name]
+    forest = [played["rf 0"]]
+    assert attention_over_time.explain(STUDY, forest, tmp_path) == {"figures": {}, "links": []}
 
 
 def test_the_released_arrays_alone_are_enough(monkeypatch, tmp_path):

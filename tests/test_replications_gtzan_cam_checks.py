@@ -124,7 +124,9 @@ def test_maps_point_at_parts_if_they_beat_all_that_knows_nothing(
 
 def test_few_tracks_and_one_seed_settle_nothing(tmp_path: Path) -> None:
     few = asked(tmp_path / "few", shares(0.1, 0.1, tracks=4))
-    assert checks.country_drums(few, level=LEVEL).verdict == "not judged: 4 tracks"
+    judged = checks.country_drums(few, level=LEVEL)
+    assert judged.verdict == "not judged: 4 tracks"
+    assert "nan" not in judged.evidence
     one = asked(tmp_path / "one", shares(0.1, 0.1), seeds=1)
     assert checks.cam_points(one, level=LEVEL).verdict == "undecided: one seed"
     without = asked(tmp_path / "none", lambda arm, seed: {})

@@ -210,10 +210,11 @@ def test_every_net_is_asked_what_it_can_answer(trained: list[Record]) -> None:
 def test_the_same_net_answers_the_same(contexts: dict[str, Context], trained: list[Record], tmp_path: Path) -> None:
     for record in trained:
         context = contexts[record.arm]
-        state = torch.random.get_rng_state()
-        again, _ = write_measured(tmp_path, interpretability.measure(context, context.spec.network))
+        network, state = context.spec.network, torch.random.get_rng_state()
+        network.to(memory_format=torch.channels_last)  # as it was trained: the other layout rounds otherwise
+        again, _ = write_measured(tmp_path, interpretability.measure(context, network))
         assert torch.equal(torch.random.get_rng_state(), state)
-        assert {f"{name}.csv" for name in ("shares",)} <= set(again)
+        assert "shares.csv" in again
         for name in again:
             assert (tmp_path / name).read_bytes() == (record.folder / name).read_bytes(), (record.arm, name)
 

@@ -145,6 +145,11 @@ def test_layers_that_never_change_or_that_chance_tells_apart_have_no_filter_beyo
     assert (frame.loc["act2", "auc"] == 0.5).all()
     assert (frame.loc["act3", "bar"] == 1).all()  # some of so many filters tell four songs apart each time
     assert not frame.loc[["act2", "act3"], "beyond"].any()
+    found = dataclasses.replace(found, means={stage: found.means["act3"] for stage in fa.LAYERS})
+    frame = fa.filters_of(found, permutations=50)
+    assert (frame["bar"] == 1).all()
+    assert (frame["p"] == 1).all()
+    assert not frame["beyond"].any()
 
 
 def test_filters_without_fault_have_intervals():

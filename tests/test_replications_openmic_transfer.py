@@ -4,19 +4,20 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from trials import POCKET, Played
 
-from harness import corpora, explain
+from harness import explain
 from harness.corpora.pocket import openmic as pocket_openmic
 from harness.errors import RepriseError
 from harness.models import chain, count_parameters, trainable_parameters
-from harness.report import estimates, tables
-from harness.studies import records, study
+from harness.studies import networks, records, study
+from harness.studies.context import Context, Opened
 from harness.studies.networks import ModelSpec
 from harness.studies.records import Predictions
-from replications.openmic_transfer import explanations
+from replications.openmic_transfer import explanations, maps
 from replications.openmic_transfer.study import build
 
 #: Under the paper's front ends: learning parameters of the arms, and all of each network.
@@ -186,32 +187,36 @@ def test_there_are_no_more_clips_to_choose_than_there_are():
 
 def test_a_spectrogram_is_frequency_by_time():
     picture = np.arange(12, dtype=np.float32).reshape(3, 4)
-    np.testing.assert_array_equal(explanations.as_picture(picture), picture)
+    np.testing.assert_array_equal(maps.as_picture(picture), picture)
     patches = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)  # patches, time, frequency
-    laid_out = explanations.as_picture(patches)
+    laid_out = maps.as_picture(patches)
     assert laid_out.shape == (4, 6)
     np.testing.assert_array_equal(laid_out[:, 0], patches[0, 0])
     np.testing.assert_array_equal(laid_out[:, 5], patches[1, 2])
 
 
 @pytest.fixture
-def explained(pocket, played: Played) -> tuple[corpora.Corpus, list[explanations.Explained]]:
-    found = records.find_records(played.runs)
-    whole = corpora.load(POCKET)
-    return whole, [explanations.open_explained(STUDY, record, whole) for record in found]
+def asked(pocket, played: Played) -> list[Context]:
+    """The trials of `played`, with their trained networks."""
+    opened = Opened()
+    return [networks.restored(record, STUDY, opened) for record in records.find_records(played.runs)]
+
+
+@pytest.fixture
+def explained(asked: list[Context]) -> list[maps.Explained]:
+    return [maps.explained(context, context.spec.network) for context in asked]
 
 
 def test_maps_lie_on_the_spectrogram_and_differ_by_class(explained):
-    _, networks = explained
-    assert [e.title for e in networks] == [
+    assert [e.title for e in explained] == [
         "ResNet-50 (Fully connected (FC) only)",
         "VGGish (Fully connected (FC) only)",
     ]
-    for e in networks:
-        maps = e.maps([3, 7], [range(20), []])
-        assert maps[0].shape == (20, *e.picture(3).shape)
-        assert maps[1].shape == (0, *e.picture(7).shape)
-        assert maps[0].min() >= 0
+    for e in explained:
+        found = e.maps([3, 7], [range(20), []])
+        assert found[0].shape == (20, *e.picture(3).shape)
+        assert found[1].shape == (0, *e.picture(7).shape)
+        assert found[0].min() >= 0
         # The trained classifier may speak against every class, and such maps are empty; a random one does not.
         untrained = dataclasses.replace(e, network=explain.randomised(e.network, 0, np.array(e.inputs[:16])))
         (several,) = untrained.maps([3], [range(20)])
@@ -220,15 +225,12 @@ def test_maps_lie_on_the_spectrogram_and_differ_by_class(explained):
         assert len(e.train) == 48
 
 
-def test_truth_is_where_the_stem_is(explained):
-    whole, networks = explained
-    truths = explanations.find_truths(networks, whole, jobs=1)
-    labels = pocket_openmic.full_labels(whole.root)
-    shown = {row for row, _ in truths[0]}
-    rows = {key: row for row, key in enumerate(whole.clips["key"])}
-    assert shown == {rows[key] for key in networks[0].record.predictions("test").keys}
-    expected = {(row, whole.classes[c]) for row in shown for c in np.flatnonzero(labels[row])}
-    for e, truth in zip(networks, truths, strict=True):
+def test_truth_is_where_the_stem_is(explained, asked):
+    corpus, rows = asked[0].corpus, asked[0].rows["test"][:4]
+    truths = maps.find_truths([e.front_end for e in explained], corpus, rows, jobs=1)
+    labels = pocket_openmic.full_labels(corpus.root)
+    expected = {(row, corpus.classes[c]) for row in rows for c in np.flatnonzero(labels[row])}
+    for e, truth in zip(explained, truths, strict=True):
         assert set(truth) == expected
         for known in truth.values():
             assert known.mask.shape == e.picture(0).shape
@@ -238,39 +240,70 @@ def test_truth_is_where_the_stem_is(explained):
             assert known.mask[:, known.sounding].mean() >= known.mask.mean()
 
 
-def test_on_a_published_corpus_nobody_knows_the_truth(explained):
-    whole, networks = explained
-    published = dataclasses.replace(whole, pocket=False, ground_truth=None)
-    assert explanations.find_truths(networks, published) == [{}, {}]
+def measuring(context: Context, arms: list[str], clips: int = 3) -> Context:
+    """The same trial where ``[measured]`` names these arms."""
+    changed = dataclasses.replace(STUDY, measured={"maps": arms, "clips": clips})
+    return Context(dataclasses.replace(context.trial, study=changed), context.opened)
 
 
-def test_every_map_of_a_sounding_instrument_is_scored(explained, monkeypatch):
-    whole, networks = explained
-    monkeypatch.setattr(explanations, "SCORED_CLIPS", 3)
-    monkeypatch.setattr(explanations, "GALLERY_CLIPS", 1)
+def test_every_map_of_a_sounding_instrument_is_scored(asked):
+    context = measuring(asked[0], ["resnet_fc"])
+    network = asked[0].spec.network
     with torch.no_grad():
-        networks[0].network.fc.weight.abs_()  # so that no map is zero everywhere, which may be with so little training
-    truths = explanations.find_truths(networks[:1], whole, jobs=1)
-    scores = explanations.score_maps(networks[:1], truths, whole)
-    assert set(scores) == {
-        *("network", "key", "instrument", "where_and_when", "when", "area", "time"),
-        *("random_where_and_when", "random_when"),
-    }
-    rows = {key: row for row, key in enumerate(whole.clips["key"])}
-    keys = networks[0].record.predictions("test").keys[::3]
-    labels = pocket_openmic.full_labels(whole.root)
-    expected = [(key, whole.classes[c]) for key in keys for c in np.flatnonzero(labels[rows[key]])]
+        network.fc.weight.abs_()  # so that no map is zero everywhere, which may be with so little training
+    found = maps.measure(context, network)
+    assert list(found) == ["maps"]
+    scores = found["maps"]
+    shares = ["where_and_when", "when", "area", "time", "untrained_where_and_when", "untrained_when"]
+    assert set(scores) == {"key", "instrument", *shares}
+    corpus, test = context.corpus, context.rows["test"]
+    labels = pocket_openmic.full_labels(corpus.root)
+    first, middle, last = test[0], test[len(test) // 2], test[-1]
+    expected = [
+        (corpus.clips["key"][row], corpus.classes[c])
+        for row in (first, middle, last)
+        for c in np.flatnonzero(labels[row])
+    ]
     assert list(zip(scores["key"], scores["instrument"], strict=True)) == expected
-    for column in ("where_and_when", "when", "area", "time", "random_where_and_when", "random_when"):
-        assert scores[column].dropna().between(0, 1).all()
-    assert (scores["where_and_when"] <= scores["when"] + 1e-9)[scores["when"].notna()].all()
+    assert scores[["where_and_when", "when"]].notna().all(axis=None)
+    assert scores[shares].fillna(0).stack().between(0, 1).all()
+    assert (scores["where_and_when"] <= scores["when"]).all()
     assert (scores["area"] <= scores["time"]).all()
-    origin = estimates.provenance(STUDY, [networks[0].record], "test")
-    table = explanations.score_table(scores, origin)
-    assert list(table.frame["measure"]) == ["where_and_when"] * 2 + ["when"] * 2
-    assert list(table.frame["against"]) == ["a uniform map", "random weights"] * 2
-    assert scores["where_and_when"].notna().all()
-    assert table.frame["share"][0] == pytest.approx(scores["where_and_when"].mean())
-    assert table.frame["reference"][0] == pytest.approx(scores["area"].mean())
-    assert table.frame["difference"][0] == pytest.approx(table.frame["share"][0] - table.frame["reference"][0])
-    assert "Do the maps point at the instrument?" in tables.to_markdown(table)
+    # The same again, and another untrained network with another seed.
+    pd.testing.assert_frame_equal(maps.measure(context, network)["maps"], scores)
+    other = Context(dataclasses.replace(context.trial, seed=1), context.opened)
+    again = maps.measure(other, network)["maps"]
+    assert again["where_and_when"].equals(scores["where_and_when"])
+    assert not again["untrained_where_and_when"].equals(scores["untrained_where_and_when"])
+
+
+def test_only_what_is_named_is_measured_and_only_where_the_truth_is_known(asked):
+    network = asked[0].spec.network
+    assert maps.measure(measuring(asked[0], ["vggish_fc"]), network) == {}
+    masked = dataclasses.replace(asked[0].trial, condition=STUDY.condition("masked"))
+    assert maps.measure(measuring(Context(masked, asked[0].opened), ["resnet_fc"]), network) == {}
+    published = measuring(asked[0], ["resnet_fc"])
+    published.__dict__["corpus"] = dataclasses.replace(asked[0].corpus, pocket=False, ground_truth=None)
+    assert maps.measure(published, network) == {}
+    assert maps.find_truths([published.front_end], published.corpus, [0]) == [{}]
+    assert set(STUDY.measured["maps"]) <= set(PARAMETERS)
+
+
+def test_the_gallery_shows_the_best_arm_of_each_network(pocket, played, tmp_path, monkeypatch):
+    monkeypatch.setattr(explanations, "GALLERY_CLIPS", 2)
+    shown = explanations.explain_best(STUDY, records.find_records(played.runs), tmp_path, jobs=1)
+    (link,) = shown["links"]
+    page = (tmp_path / link["path"]).read_text()
+    for told in ("ResNet-50 (Fully connected (FC) only)", "VGGish (Fully connected (FC) only)", POCKET, "random"):
+        assert told in page
+    assert shown["figures"] == {}
+
+
+def test_the_best_arm_is_that_of_the_validation_part():
+    def trial(arm, seed, score):
+        data = {"arm": arm, "seed": seed, "metrics": {"valid": {STUDY.metric: score}}}
+        return records.Record(None, data)
+
+    found = [trial("resnet_fc", 0, 0.5), trial("resnet_full", 1, 0.7), trial("resnet_full", 0, 0.5)]
+    assert explanations.best_records(STUDY, found) == [found[2]]  # the first seed of the better one
+    assert explanations.best_records(STUDY, []) == []

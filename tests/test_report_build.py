@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,18 +153,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     OPENED.on = False
 
 
-#: Studies whose tables and figures still open a corpus or take a network.
-NOT_YET = {"single_notes"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.xfail(strict=True, reason="opens its corpus") if n in NOT_YET else ())
-        for n in studies.names()
-    ],
-)
-def test_a_report_opens_neither_corpus_nor_network_nor_an_earlier_report(name, tmp_path, alone) -> None:
+@pytest.mark.parametrize("name", studies.names())
+def test_a_report_opens_neither_corpus_nor_network_nor_an_earlier_report(name, tmp_path, alone, monkeypatch) -> None:
+    monkeypatch.setattr(build, "Analysis", partial(Analysis, replicates=20))  # which is faster
     study = studies.load(name)
     folder = kept.folders(name, RESULTS)[-1]
     some = [r for r in records.find_records(folder / "records") if r.seed == 0]

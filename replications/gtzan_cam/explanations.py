@@ -116,29 +116,10 @@ def _origin(study: Study, records: Sequence[Record]) -> str:
     )
 
 
-def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
-    """Write the page, a picture per piece, and the sounds of one piece.
+def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> None:
+    """Write the page of nets of one condition and seed, a picture per piece, and the sounds of one piece.
 
     What is made of published recordings is heard on another page, ``listening/index.html`` in the folder of the trials.
-
-    Parameters
-    ----------
-    study
-        Theirs.
-    nets
-        Of one condition and seed.
-    folder
-        Where they go.
-
-    Returns
-    -------
-    Path
-        The page.
-
-    Raises
-    ------
-    RepriseError
-        A restored net does not predict what its record holds.
     """
     record, context = nets[0].record, nets[0].context
     front_end, classes = context.front_end, context.corpus.classes
@@ -175,11 +156,10 @@ def write_gallery(study: Study, nets: Sequence[Net], folder: Path) -> Path:
         private = listening.write_page(pieces, place / "listening", title=title, caption=caption)
         elsewhere = private.relative_to(place.parents[2]).as_posix()  # as of the folder that holds that of all trials
         pieces = [silent(piece) for piece in pieces]
-    page = listening.write_page(pieces, folder, title=title, caption=caption, elsewhere=elsewhere)
+    listening.write_page(pieces, folder, title=title, caption=caption, elsewhere=elsewhere)
     heard = next((piece for piece in pieces if piece.title == COUNTRY and piece.waveform is not None), None)
     sounds = {} if heard is None else sounds_of(heard)
     listening.write_sounds(sounds, front_end.sample_rate, folder / "sounds")
-    return page
 
 
 def at_one_level(piece: listening.Piece) -> listening.Piece:
@@ -270,23 +250,11 @@ def net_rows(net: Net, segments: Sequence[Segment], classes: Sequence[str]) -> l
 
 
 def masks_of(network: nn.Sequential, segment: Segment, predicted: int, classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """What is shown of a net on a segment, as masks upon its spectrogram.
+    """What is shown of a net on a segment, by title, as masks from 0 to 1 upon its spectrogram.
 
-    Parameters
-    ----------
-    network, segment
-        Which.
-    predicted
-        Number of the class that it predicts.
-    classes
-        Names.
-
-    Returns
-    -------
-    dict of str to ndarray (bands, frames)
-        By title, from 0 to 1. Of a net with global average pooling the class activation maps of the predicted and of
-        the true class; of another the filters of the first layer that the write-up shows, the deconvolved strongest
-        filter of the second, and where there are masks those of the strongest filters of the third.
+    Of a net with global average pooling the class activation maps of the predicted and of the true class; of another
+    the filters of the first layer that the write-up shows, the deconvolved strongest filter of the second, and where
+    there are masks those of the strongest filters of the third.
     """
     inputs, shape = segment.picture[None], segment.picture.shape
     if hasattr(network, "gap"):

@@ -63,18 +63,7 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
 
 
 def scores(analysis: Analysis) -> Figure:
-    """Training, validation and test accuracy of every arm, with the write-up's (study 002, Results).
-
-    Parameters
-    ----------
-    analysis
-        With trials under the write-up's condition.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel per part, one row per arm; every seed as a dot, the mean with its interval.
-    """
+    """Training, validation and test accuracy of every arm under the write-up's condition, with its own (Results)."""
     study, metric = analysis.study, analysis.study.metric
     arms = [arm for arm in study.arms if (analysis.base, arm.name) in analysis.cells()]
     places = {arm.name: place for place, arm in enumerate(arms)}
@@ -115,18 +104,7 @@ def scores(analysis: Analysis) -> Figure:
 
 
 def leak(analysis: Analysis) -> Figure:
-    """Test accuracy of segments and of tracks under every protocol.
-
-    Parameters
-    ----------
-    analysis
-        With trials under two conditions or more.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Left: segments, with the write-up's values; right: tracks.
-    """
+    """Test accuracy under every protocol: of segments, with the write-up's values, and of tracks."""
     study, names, arms = analysis.study, conditions(analysis), nets(analysis)
     places = {arm.name: place for place, arm in enumerate(arms)}
     records = trials_of(analysis, places, names)
@@ -162,20 +140,7 @@ def leak(analysis: Analysis) -> Figure:
 
 
 def confusions(analysis: Analysis, condition: str) -> Figure:
-    """Confusion matrices of the write-up's nets under a condition, segments of all seeds pooled.
-
-    Parameters
-    ----------
-    analysis
-        Of the study's trials.
-    condition
-        One that has trials.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A panel per net; in each row how many per cent of a genre's segments are taken for each genre.
-    """
+    """In how many per cent of a genre's segments each of the write-up's nets names each genre, all seeds pooled."""
     study, arms = analysis.study, nets(analysis, condition)
     printed = {p["arm"] for p in study.published}
     arms = [arm for arm in arms if arm.name in printed] or arms
@@ -210,18 +175,7 @@ def confusions(analysis: Analysis, condition: str) -> Figure:
 
 
 def kernels(analysis: Analysis) -> Figure:
-    """Test accuracy by the kernel's shape, the seeds joined across the shapes (study 002, Challenges).
-
-    Parameters
-    ----------
-    analysis
-        With trials of two shapes or more under the write-up's condition.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        One column per shape.
-    """
+    """Test accuracy by the kernel's shape, the seeds joined across the shapes (study 002, Challenges)."""
     arms = kernel_arms(analysis)
     places = {arm.name: place for place, arm in enumerate(arms)}
     records = trials_of(analysis, places, [analysis.base])

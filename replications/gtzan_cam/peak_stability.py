@@ -26,23 +26,9 @@ AXES = ("frequency", "time")
 
 
 def find_cells(network: nn.Sequential, pictures: np.ndarray, batch: int = 32) -> tuple[np.ndarray, tuple[int, int]]:
-    """Find where each filter of the third layer peaks.
+    """Find where each filter of the third layer peaks, and the height and width of its maps.
 
-    Parameters
-    ----------
-    network
-        With a stage `STAGE`.
-    pictures : ndarray (n, bands, frames)
-        Its inputs.
-    batch
-        How many go through at once.
-
-    Returns
-    -------
-    cells : ndarray (n, filters), int16
-        Number of the strongest cell, row by row, and -1 where the filter is silent.
-    shape
-        Height and width of the maps.
+    Gives the number of the strongest cell, row by row, and -1 where the filter is silent: (n, filters), int16.
     """
     found = []
     for start in range(0, len(pictures), batch):

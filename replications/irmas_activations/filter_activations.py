@@ -249,7 +249,7 @@ def filters_of(found: FilterActivations, *, level: float = 0.95, permutations: i
     for (stage, of_stage), centre, width in zip(areas.items(), middle, spread, strict=True):
         area = np.maximum(of_stage[0], 1 - of_stage[0])
         frame = pd.DataFrame({"stage": stage, "filter": np.arange(len(area)), "auc": of_stage[0], "area": area})
-        bar = float(np.clip(centre + beyond * width, centre, 1.0))
+        bar = min(1.0, float(centre + beyond * width)) if np.isfinite(width) else 1.0
         frames.append(frame.assign(z=((area - centre) / width).round(9), bar=bar))
     frame = pd.concat(frames, ignore_index=True)
     frame["p"], frame["beyond"] = _p(frame["z"].to_numpy(), highest), frame["z"] > beyond
