@@ -58,14 +58,6 @@ def test_a_clean_run_raises_an_alarm_as_rarely_as_stated(world, again):
     assert rate(clean, runs) <= 0.07 + 2 * np.sqrt(0.05 * 0.95 / runs)
 
 
-def test_a_test_on_clips_alone_takes_another_seed_for_a_fault():
-    """Why it is not used: networks differ as wholes."""
-    generator, networks = np.random.default_rng(0), KEPT["openmic_transfer"]
-    kept, now = (simulation.another_seed(networks, generator) for _ in range(2))
-    assert simulation.alarm(simulation.judged(simulation.clips_alone(Kept(kept)), now))
-    assert not simulation.alarm(simulation.judged(Kept(kept), now))
-
-
 @pytest.mark.parametrize("level", [STUDY, CLASS, ARM])
 def test_what_is_called_seen_is_seen(level):
     generator, found = np.random.default_rng(1), []

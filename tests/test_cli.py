@@ -235,7 +235,7 @@ def test_the_paper_profile_without_the_data_names_the_command_and_the_folder(tmp
 @pytest.fixture
 def published_tree(tmp_path, monkeypatch) -> Path:
     """A tiny corpus in the published layout where the published one is looked for, and no weights."""
-    make_tree(tmp_path / "data" / "openmic-2018")
+    make_tree(tmp_path / "data" / "openmic-2018", clips=48)
     monkeypatch.setenv("REPRISE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "data" / "openmic-2018"
@@ -363,13 +363,13 @@ import torch
 from harness import features
 from harness.models import vggish
 from harness.report.standard import figures, tables
-from harness.studies.networks import Blueprint, expected, play, prepare
+from harness.studies.networks import ModelSpec, expected, prepare, train
 from harness.training import masked_bce
 
 
 def build(arm, corpus, protocol):
     front_end = features.front_end("vggish", time_pool=10)
-    return Blueprint(
+    return ModelSpec(
         network=vggish(len(corpus.classes), patches=front_end.shape(corpus.seconds)[0]),
         front_end=front_end,
         optimizer=lambda network: torch.optim.Adam([p for p in network.parameters() if p.requires_grad]),
@@ -419,7 +419,7 @@ def test_a_study_is_one_folder(pocket, tmp_path, monkeypatch):
 
 def test_a_run_leaves_tables_figures_a_gallery_and_a_page(played: Played):
     out = played.out / "openmic_transfer" / f"{POCKET}-pocket"
-    for table in ("table_I", "table_II", "table_III", "table_IV", "masked_test"):
+    for table in ("table_I", "table_II", "table_III", "table_IV", "usual_test"):
         for suffix in (".csv", ".md", ".tex"):
             assert (out / f"{table}{suffix}").stat().st_size > 100
     for figure in ("label_counts", "scores", "training_curves", "per_class_f1", "confusion_resnet_fc",
@@ -448,8 +448,7 @@ def test_the_numbers_of_the_tables_are_those_of_the_records(played: Played):
         assert len(ours) == 3
         for row in ours.itertuples():
             assert row.ours_paper == pytest.approx(found[row.arm].data["metrics"][part][row.metric], abs=1e-6)
-            assert row.ours_paper_low <= row.ours_paper <= row.ours_paper_high
-            assert row.parameters == found[row.arm].data["parameters"]["trainable"]
+            assert row.parameters.startswith(f"{found[row.arm].data['parameters']['trainable']:,}")
     with open(out / "table_III.csv", encoding="utf-8", newline="") as file:
         published = {(row["arm"], row["metric"]): row["published"] for row in csv.DictReader(file)}
     assert published["resnet_full", "f1_macro_unmasked"] == "0.5433"

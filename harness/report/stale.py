@@ -68,7 +68,7 @@ def stale(results: Path, *, jobs: int | None = None) -> list[str]:
         found += [f"{place}/{line}" for line in lines]
         expected |= {f"{place}/{name}" for name in names}
         reports += [report] if report else []
-    actual = {p.relative_to(results).as_posix() for p in results.rglob("*") if p.is_file()}
+    actual = set(_files(results))
     unknown = [f"{r.relative_to(results).as_posix()}/" for r in folders if r not in {x.folder for x in reports}]
     found += [
         f"{name}: no kept record gives it; remove it"
@@ -114,7 +114,8 @@ def _check(folder: Path) -> tuple[list[str], list[str], Report | None]:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """Files of a folder; those for print, which `reprise figures` makes, need not be there."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pdf")
 
 
 def _files_of_trials(folder: Path) -> Iterable[str]:
