@@ -5,11 +5,11 @@ import pytest
 import sklearn.metrics
 from helpers import assert_readable, draw, write_trials
 
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
 from harness.report import plots
 from harness.report.confusion_matrix import confusion_matrix, pooled_counts
 from harness.studies import study as studies
-from harness.studies.records import Record
 from harness.studies.study import Study
 
 CLASSES = ("violin", "cello", "double_bass", "flute", "oboe", "trumpet", "tuba")
@@ -21,26 +21,27 @@ def study() -> Study:
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory, study: Study) -> list[Record]:
+def analysis(tmp_path_factory: pytest.TempPathFactory, study: Study) -> Analysis:
     folder = tmp_path_factory.mktemp("runs")
     skills = {"setup_2": 0.35}
-    return write_trials(
+    records = write_trials(
         folder, study, arms=["setup_2"], conditions=["paper"], seeds=3, sizes=(20, 70), classes=CLASSES, skills=skills
     )
+    return Analysis(study, records, replicates=100)
 
 
-def test_counts_are_those_of_all_seeds(records: list[Record]) -> None:
-    p = [r.predictions("test") for r in records]
+def test_counts_are_those_of_all_seeds(analysis: Analysis) -> None:
+    p = [r.predictions("test") for r in analysis.records]
     truth, said = (np.concatenate([getattr(x, n).argmax(1) for x in p]) for n in ("labels", "probabilities"))
     expected = sklearn.metrics.confusion_matrix(truth, said, labels=range(7))
-    np.testing.assert_array_equal(pooled_counts(records, "test"), expected)
+    np.testing.assert_array_equal(pooled_counts(analysis, analysis.records, "test"), expected)
     assert expected.sum() == 210
 
 
-def test_every_cell_shows_share_and_count(study: Study, records: list[Record]) -> None:
-    figure = confusion_matrix(study, records, "setup_2")
+def test_every_cell_shows_share_and_count(analysis: Analysis) -> None:
+    figure = confusion_matrix(analysis, "setup_2")
     assert_readable(figure)
-    counts = pooled_counts(records, "test")
+    counts = pooled_counts(analysis, analysis.records, "test")
     texts = [text.get_text() for text in figure.axes[0].texts]
     i, j = np.unravel_index((counts * ~np.eye(7, dtype=bool)).argmax(), counts.shape)
     assert f"{100 * counts[i, j] / counts[i].sum():.1f}" in texts
@@ -49,21 +50,20 @@ def test_every_cell_shows_share_and_count(study: Study, records: list[Record]) -
     names = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert names[2] == f"double bass ({counts[2].sum()})"
     foot = " ".join(figure.get_supxlabel().split())
-    assert "one for each test note and seed" in foot
     assert "3 seeds" in foot
 
 
-def test_texts_lie_in_their_cells(study: Study, records: list[Record]) -> None:
-    figure = confusion_matrix(study, records, "setup_2")
+def test_texts_lie_in_their_cells(analysis: Analysis) -> None:
+    figure = confusion_matrix(analysis, "setup_2")
     draw(figure)
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[i + 1 :])
 
 
-def test_one_function_for_any_task(study: Study, records: list[Record]) -> None:
-    figure = plots.confusion(study, records, "setup_2")
-    assert figure.axes[0].get_ylabel() == "played"
-    assert_readable(plots.per_class_f1(study, records, arms=["setup_2"]))
+def test_one_function_for_any_task(analysis: Analysis) -> None:
+    figure = plots.confusion(analysis, "setup_2")
+    assert figure.axes[0].get_ylabel() == "instrument"
+    assert_readable(plots.per_class_f1(analysis, arms=["setup_2"]))
     with pytest.raises(RepriseError, match="setup_1 has no record under 'paper'; run it first"):
-        confusion_matrix(study, records, "setup_1")
+        confusion_matrix(analysis, "setup_1")

@@ -1,8 +1,8 @@
 """Figures: what they show, how they print, and that their bytes do not change."""
 
+import dataclasses
 import re
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from helpers import CLASSES, assert_readable, draw, write_trials
 from matplotlib.figure import Figure
 from PIL import Image
 
+from harness.analysis.study import Analysis
 from harness.errors import RepriseError
 from harness.report import plots, style
 from harness.studies import study as studies
-from harness.studies.records import Record
+from harness.studies.records import Predictions, Record
 from harness.studies.study import Study
 
 
@@ -28,25 +29,29 @@ def records(tmp_path_factory: pytest.TempPathFactory, study: Study) -> list[Reco
     return write_trials(tmp_path_factory.mktemp("runs"), study, seeds=2, sizes=(30, 60))
 
 
-@dataclass
-class Labels:
-    """What `label_counts` needs of a corpus."""
-
-    name: str = "pocket-openmic"
-    classes: tuple[str, ...] = CLASSES
-    labels: np.ndarray = field(default_factory=lambda: np.random.default_rng(0).integers(0, 2, (50, 20)))
-    mask: np.ndarray = field(default_factory=lambda: np.random.default_rng(1).random((50, 20)) < 0.5)
-    clips: range = range(50)
+#: Counts as a run writes them: present, absent and never asked, class by class.
+COUNTS = np.random.default_rng(0).multinomial(50, [0.2, 0.3, 0.5], size=20)
 
 
 @pytest.fixture(scope="module")
-def figures(study: Study, records: list[Record]) -> dict[str, Figure]:
+def analysis(study: Study, records: list[Record]) -> Analysis:
+    names = ("present", "absent", "never_asked")
+    labels = {
+        name: dict(zip(names, map(int, counts), strict=True)) for name, counts in zip(CLASSES, COUNTS, strict=True)
+    }
+    corpus = {"clips": 50, "labels": labels}
+    told = [dataclasses.replace(r, data={**r.data, "inputs": {"corpus": corpus}}) for r in records]
+    return Analysis(study, told, replicates=100)
+
+
+@pytest.fixture(scope="module")
+def figures(analysis: Analysis) -> dict[str, Figure]:
     return {
-        "label_counts": plots.label_counts(Labels()),
-        "training_curves": plots.training_curves(study, records),
-        "per_class_f1": plots.per_class_f1(study, records),
-        "confusion": plots.confusion(study, records, "vggish_full"),
-        "scores": plots.scores(study, records, replicates=50),
+        "label_counts": plots.label_counts(analysis),
+        "training_curves": plots.training_curves(analysis),
+        "per_class_f1": plots.per_class_f1(analysis),
+        "confusion": plots.confusion(analysis, "vggish_full"),
+        "scores": plots.scores(analysis),
     }
 
 
@@ -76,15 +81,16 @@ def test_a_foot_says_what_the_numbers_stand_on(figures: dict[str, Figure], name:
 
 
 def test_label_counts_are_counted(figures: dict[str, Figure]) -> None:
-    corpus = Labels()
     counts, share = figures["label_counts"].axes
     present, absent = counts.containers
-    observed = corpus.mask.sum(axis=0)
-    np.testing.assert_array_equal(present.datavalues, (corpus.labels * corpus.mask).sum(axis=0))
-    np.testing.assert_array_equal(present.datavalues + absent.datavalues, observed)
-    np.testing.assert_allclose(share.containers[0].datavalues, 100 * observed / 50)
+    np.testing.assert_array_equal(present.datavalues, COUNTS[:, 0])
+    np.testing.assert_array_equal(absent.datavalues, COUNTS[:, 1])
+    np.testing.assert_allclose(share.containers[0].datavalues, 2 * (50 - COUNTS[:, 2]))
     assert "mallet percussion" in [t.get_text() for t in counts.get_yticklabels()]
-    assert f"{corpus.mask.sum():,} of 1,000 labels observed" in figures["label_counts"].get_supxlabel()
+
+
+def test_records_that_do_not_count_labels_have_no_such_figure(study: Study, records: list[Record]) -> None:
+    assert plots.label_counts(Analysis(study, records, replicates=100)) is None
 
 
 def test_curves_are_the_histories(figures: dict[str, Figure], records: list[Record]) -> None:
@@ -121,17 +127,17 @@ def test_false_alarms_by_hand(tmp_path: Path, study: Study, monkeypatch: pytest.
     probabilities = np.array([[0.9, 0.5, 0.1], [0.2, 0.8, 0.1], [0.7, 0.9, 0.9], [0.9, 0.1, 0.2]])
     mask = np.ones((4, 3), bool)
     mask[3, 2] = False  # nobody was asked: counts as absent
-    p = type(record.predictions("test"))(np.arange(4), labels, mask, probabilities)
-    monkeypatch.setattr(type(record), "predictions", lambda self, part: p)
+    p = Predictions(np.array(list("abcd")), labels, mask, probabilities)
+    analysis = Analysis(study, [record], replicates=100)
+    monkeypatch.setattr(analysis, "predictions", lambda record, part: p)
     expected = [[2 / 3, 1 / 2, 0 / 3], [1 / 1, 1, 1 / 2], [np.nan, np.nan, np.nan]]
-    np.testing.assert_allclose(plots.false_alarms([record], "test"), expected)
-    np.testing.assert_allclose(plots.false_alarms([record, record], "test"), expected)
+    np.testing.assert_allclose(plots.false_alarms(analysis, [record]), expected)
+    np.testing.assert_allclose(plots.false_alarms(analysis, [record, record]), expected)
 
 
-def test_confusion_shows_the_rates(figures: dict[str, Figure], records: list[Record]) -> None:
+def test_confusion_shows_the_rates(figures: dict[str, Figure], analysis: Analysis) -> None:
     axes = figures["confusion"].axes[0]
-    found = [r for r in records if (r.arm, r.condition) == ("vggish_full", "paper")]
-    rates = 100 * plots.false_alarms(found, "test")
+    rates = 100 * plots.false_alarms(analysis, analysis.select("vggish_full"))
     shown = axes.collections[0].get_array().filled(np.nan)
     np.testing.assert_allclose(shown.reshape(rates.shape), rates)
     assert len(axes.patches) == len(CLASSES)
@@ -147,7 +153,7 @@ def test_scores_show_ours_chance_and_the_papers(
     found = [r for r in records if (r.arm, r.condition) == ("resnet_fc", "paper")]
     mean = np.mean([r.data["metrics"]["test"]["f1_micro_unmasked"] for r in found])
     assert dots[0].get_xdata()[0] == pytest.approx(mean)
-    assert len(dots) == len(study.arms)
+    assert sum(len(line.get_xdata()) for line in dots) == len(study.arms)
     paper = next(line for line in panels[1].lines if line.get_marker() == "|")
     np.testing.assert_array_equal(paper.get_xdata(), [0.2913, 0.4242, 0.5461, 0.5673, 0.6118, 0.6384, 0.6407])
     chance = next(line for line in panels[1].lines if line.get_linestyle() == ":")
@@ -162,7 +168,7 @@ def test_colours_are_told_apart_in_grey() -> None:
 
 def test_files_are_the_same_twice_with_embedded_fonts(figures: dict[str, Figure], tmp_path: Path) -> None:
     for name in ("a", "b"):
-        plots.save(figures["scores"], tmp_path / name)
+        style.save(figures["scores"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     pdf = (tmp_path / "a.pdf").read_bytes()
     assert pdf == (tmp_path / "b.pdf").read_bytes()
@@ -181,7 +187,7 @@ def test_another_main_score_and_what_has_no_epochs(tmp_path: Path) -> None:
     found = write_trials(
         tmp_path, study, arms=["vggish_pp", "fc", "rf"], conditions=["paper"], sizes=(20, 20), select=study.metric
     )
-    figure = plots.training_curves(study, found, selected="the highest validation score")
+    figure = plots.training_curves(Analysis(study, found, replicates=100), selected="the highest validation score")
     grid = np.array(figure.axes).reshape(3, 2)  # no column for the random forest
     assert [axes.get_legend().get_title().get_text() for axes in grid[0]] == ["attention", "fc"]
     assert grid[2, 0].get_ylabel() == "validation F1 (2-class)"
@@ -193,13 +199,9 @@ def test_another_main_score_and_what_has_no_epochs(tmp_path: Path) -> None:
     assert grid[2, 0].lines[-1].get_ydata()[0] == 0.5  # guessing beats every constant answer
 
 
-def test_nothing_to_draw_is_an_error(study: Study, records: list[Record]) -> None:
-    masked = [r for r in records if r.condition == "masked"]
-    with pytest.raises(RepriseError, match="has a record under 'paper'; run it first"):
-        plots.training_curves(study, masked)
+def test_nothing_to_draw_is_an_error(study: Study, records: list[Record], analysis: Analysis) -> None:
+    masked = Analysis(study, [r for r in records if (r.condition, r.arm) == ("masked", "resnet_fc")], replicates=100)
     with pytest.raises(RepriseError, match="vggish_fc has no record under 'masked'"):
-        plots.confusion(study, [r for r in masked if r.arm == "resnet_fc"], "vggish_fc", condition="masked")
-    with pytest.raises(RepriseError, match="run the study first"):
-        plots.scores(study, [])
+        plots.confusion(masked, "vggish_fc", condition="masked")
     with pytest.raises(RepriseError, match="no condition"):
-        plots.per_class_f1(study, records, condition="nothing")
+        plots.per_class_f1(analysis, condition="nothing")

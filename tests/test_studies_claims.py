@@ -46,9 +46,9 @@ def test_every_check_is_used(each: Study) -> None:
 @pytest.mark.parametrize(
     ("name", "arm", "metric", "table", "margin"),
     [
-        ("openmic_transfer", "vggish_full", "f1_macro_unmasked", "IV", 0.03),  # of all tables
-        ("openmic_transfer", "resnet_fc_layer4", "jaccard_samples_unmasked", "III", 0.06),  # of a row
-        ("irmas_activations", "han", "f1_macro_unmasked", "fig1", 0.05),  # of a table, by metric
+        ("openmic_transfer", "vggish_full", "f1_macro_unmasked", "IV", 0.048),  # of all tables, by metric
+        ("openmic_transfer", "resnet_fc_layer4", "jaccard_samples_unmasked", "III", 0.053),  # likewise
+        ("irmas_activations", "han", "f1_macro_unmasked", "fig1", 0.035),  # of a table, by metric
     ],
 )
 def test_the_margin_is_the_nearest_stated(name: str, arm: str, metric: str, table: str, margin: float) -> None:
@@ -153,4 +153,3 @@ def test_the_whole_interval_decides(low: float, high: float, verdict: str) -> No
 
 def test_a_study_without_checks_has_none(tmp_path: Path) -> None:
     assert claims.checks(replace(studies.load("gtzan_cam"), folder=tmp_path)) is None
-    assert claims.table_rows(tmp_path, "layers") is None
