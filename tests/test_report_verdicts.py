@@ -94,7 +94,6 @@ def test_what_cannot_be_judged_says_why_in_few_words_and_in_full(table: Table, a
     assert len(whole) > 2
     assert value["why"] == "; ".join(whole)
     assert value["verdict_said"] == f"{NOT_APPLICABLE}: {whole[0]}, and {len(whole) - 1} more"
-    assert "".join(whole) not in value["verdict_said"]
     about_pretraining = table.frame.iloc[3]
     assert about_pretraining["verdict"] == NOT_APPLICABLE
     assert np.isnan(about_pretraining["p"])
@@ -105,7 +104,7 @@ def test_the_caption_says_how_many_were_tested_and_what_error_rate_that_keeps(
 ) -> None:
     assert f"All {analysis.family.tested} differences on this page are tested together" in table.caption
     assert "95%" in table.caption
-    assert table.title.endswith("1 holds" if "1 holds" in table.title else shown.tally(shown.findings_of(table.frame)))
+    assert table.title.endswith(" not applicable, 1 not judged")
     assert table.notes.startswith("Margins: 0.05, planted. Our readings: “Unfreezing <all> | gains”: gains is more.")
 
 

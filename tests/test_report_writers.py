@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.report import writers
-from harness.report.writers import UNDEFINED, Column, Number, Table, escape_latex, escape_markdown, in_points, shown
+from harness.report.writers import MINUS, UNDEFINED, Column, Number, Table, escape_latex, escape_markdown, in_points, shown
 
 #: Names of classes and arms that mean something to CSV, Markdown, HTML or LaTeX.
 HOSTILE = (
     'a "quoted", comma', "a|pipe *bold* _it_ `code`", "<script>alert(1)</script>", r"\input{x} 50% & $x^2$ #1 ~{}",
-    "[not] optional", "Den ⊙ ≥ → “x” −1°",
+    "[not] optional", "Den ⊙ ≥ → “x” \u22121°",
 )  # fmt: skip
 
 
@@ -67,9 +67,9 @@ def test_examples_run() -> None:
         (Number(np.nan, note="undefined in 1 of 3 seeds"), "estimate", "undefined in 1 of 3 seeds"),
         (Number(np.nan), "score", UNDEFINED),
         (Number(0.33, 0.1, 0.5), "score", "0.330"),
-        (Number(-0.0204, -0.05, 0.0004), "difference", "−0.020 [−0.050, +0.000]"),
+        (Number(-0.0204, -0.05, 0.0004), "difference", f"{MINUS}0.020 [{MINUS}0.050, +0.000]"),
         (Number(-0.00001), "difference", "+0.000"),
-        (Number(0.0123, -0.0005, 0.02), "points", "+1.2 [−0.1, +2.0]"),
+        (Number(0.0123, -0.0005, 0.02), "points", f"+1.2 [{MINUS}0.1, +2.0]"),
         (Number(0.0004), "p", "< 0.001"),
         (Number(0.0404), "p", "0.040"),
         (Number(0.2861), "published", "0.2861"),
@@ -79,7 +79,7 @@ def test_numbers_are_shown_by_their_kind(number: Number, kind: str, text: str) -
     assert shown(number, kind) == text
 
 
-@pytest.mark.parametrize(("difference", "text"), [(0.0123, "+1.2"), (-0.0004, "+0.0"), (-0.02, "−2.0")])
+@pytest.mark.parametrize(("difference", "text"), [(0.0123, "+1.2"), (-0.0004, "+0.0"), (-0.02, f"{MINUS}2.0")])
 def test_points_have_one_decimal_and_no_negative_zero(difference: float, text: str) -> None:
     assert in_points(difference) == text
 
@@ -143,7 +143,7 @@ def test_terminal_fits_and_marks_without_colour() -> None:
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= writers.SCREEN
     assert "0.200* [0.150, 0.250]" in text
-    assert "0.000° [−0.050, 0.050]" in text
+    assert f"0.000° [{MINUS}0.050, 0.050]" in text
     assert "*: best arm." in text
 
 
