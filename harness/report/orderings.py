@@ -12,7 +12,7 @@ from harness.analysis.study import Analysis
 from harness.analysis.verdicts import REVERSED, verdicts
 from harness.report.style import CHANCE, SMALL, new_figure, palette, style, write_foot
 from harness.report.tables import origin
-from harness.report.verdicts import how, said, short
+from harness.report.verdicts import how, said
 from harness.studies.claims import FAILS, HOLDS, ORDER, UNDECIDED
 
 #: Characters of a claim on one line of the figure: more would leave too little room for the differences.
@@ -46,8 +46,7 @@ def forest(analysis: Analysis, frame: pd.DataFrame | None = None) -> Figure:
         axes.axvline(0, **CHANCE)
         for place, (claim, row, word) in enumerate(zip(claims, orders.itertuples(), words, strict=True)):
             if word not in marks:
-                reason = f"{word}: {short(row.why)}"
-                axes.annotate(reason, (0, place), (3, 0), textcoords="offset points", va="center", size=SMALL)
+                axes.annotate(word, (0, place), (3, 0), textcoords="offset points", va="center", size=SMALL)
                 continue
             marker, colour = marks[word]
             axes.plot([row.low, row.high], [place] * 2, color=colour, linewidth=1.4)
