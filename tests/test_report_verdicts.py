@@ -99,9 +99,7 @@ def test_what_cannot_be_judged_says_why_in_few_words_and_in_full(table: Table, a
     assert np.isnan(about_pretraining["p"])
 
 
-def test_the_caption_says_how_many_were_tested_and_what_error_rate_that_keeps(
-    table: Table, analysis: Analysis
-) -> None:
+def test_the_caption_says_how_many_were_tested_and_what_error_rate_that_keeps(table: Table, analysis: Analysis) -> None:
     assert f"All {analysis.family.tested} differences on this page are tested together" in table.caption
     assert "95%" in table.caption
     assert table.title.endswith(" not applicable, 1 not judged")

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.report import writers
-from harness.report.writers import MINUS, UNDEFINED, Column, Number, Table, escape_latex, escape_markdown, in_points, shown
+from harness.report.writers import (
+    MINUS,
+    UNDEFINED,
+    Column,
+    Number,
+    Table,
+    escape_latex,
+    escape_markdown,
+    in_points,
+    shown,
+)
 
 #: Names of classes and arms that mean something to CSV, Markdown, HTML or LaTeX.
 HOSTILE = (

@@ -226,7 +226,7 @@ def test_code_that_a_run_comes_to_in_the_end_is_asked_for_at_once(study, mutable
     with pytest.raises(RepriseError, match=r"study\.py is not there; write it with the functions expected, prepare"):
         replace(study, folder=folder).code  # noqa: B018
     (folder / "study.py").touch()
-    monkeypatch.setattr(studies.importlib, "import_module", lambda name: SimpleNamespace(expected=1, play=1, tables=1))
+    monkeypatch.setattr(studies.importlib, "import_module", lambda name: SimpleNamespace(expected=1, train=1, tables=1))
     with pytest.raises(RepriseError, match=r"study\.py lacks prepare, figures, explain; CONTRIBUTING\.md says"):
         replace(study, folder=folder).code  # noqa: B018
 
