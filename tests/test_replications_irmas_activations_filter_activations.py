@@ -145,7 +145,7 @@ def test_layers_that_never_change_or_that_chance_tells_apart_have_no_filter_beyo
     assert (frame.loc["act2", "auc"] == 0.5).all()
     assert (frame.loc["act3", "bar"] == 1).all()  # some of so many filters tell four songs apart each time
     assert not frame.loc[["act2", "act3"], "beyond"].any()
-    found = dataclasses.replace(found, means={stage: found.means["act3"] for stage in fa.LAYERS})
+    found = dataclasses.replace(found, means=dict.fromkeys(fa.LAYERS, found.means["act3"]))
     frame = fa.filters_of(found, permutations=50)
     assert (frame["bar"] == 1).all()
     assert (frame["p"] == 1).all()
