@@ -160,6 +160,7 @@ def test_a_report_opens_neither_corpus_nor_network_nor_an_earlier_report(name, t
     folder = kept.folders(name, RESULTS)[-1]
     some = [r for r in records.find_records(folder / "records") if r.seed == 0]
     explained = folder / "explained" if (folder / "explained").exists() else None
+    alone.paths.clear()
     build.build(study, some, read_clips(folder / "records"), explained, tmp_path / "report")
     code = [str(Path(module.__path__[0]).resolve()) for module in (harness, replications)]
     ours = [folder / "records", folder / "explained", tmp_path / "report"]
