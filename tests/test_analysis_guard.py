@@ -117,10 +117,11 @@ def baseline(committed) -> list[Record]:
 
 
 def elsewhere(found: Sequence[Record]) -> list[Record]:
-    """The same trials, as if they had been run with another torch."""
+    """The same trials, as if they had been run with another torch than they say."""
+    environments = [r.data["environment"] for r in found]
     return [
-        Record(r.folder, {**r.data, "environment": {**r.data["environment"], "packages": {"torch": "1.0"}}})
-        for r in found
+        Record(r.folder, {**r.data, "environment": {**e, "packages": {"torch": f"not {e['packages']['torch']}"}}})
+        for r, e in zip(found, environments, strict=True)
     ]
 
 

@@ -91,7 +91,8 @@ def test_pre_training_needs_networks_without_it_and_several_seeds(tmp_path: Path
 
 @pytest.mark.parametrize(("sign", "verdict"), [(1, "holds"), (-1, "does not hold")])
 def test_size_explains_where_the_larger_scores_higher(tmp_path: Path, sign: int, verdict: str) -> None:
-    found = trials(tmp_path, {arm.name: 0.25 + 0.12 * n for n, arm in enumerate(ORDER[::sign])})
+    # No higher: above half, scores lie so near their limit that chance orders them.
+    found = trials(tmp_path, {arm.name: 0.08 + 0.07 * n for n, arm in enumerate(ORDER[::sign])})
     judged = checks.size_explains(analysis(found), level=LEVEL)
     assert (judged.verdict, judged.value) == (verdict, float(sign > 0))
     assert judged.low <= judged.value <= judged.high
