@@ -261,8 +261,8 @@ def test_another_package_brings_a_metric_by_an_entry_point(name: str, tmp_path: 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[reprise.metrics]\nexact = others:EXACT_MATCH\n")
     code = (
-        "from harness.metrics import METRICS, multilabel\n"
-        "print(METRICS['exact_match'].chance([[0, 0], [1, 0]]), multilabel.METRICS[-1],"
+        "from harness.metrics import METRICS, metrics_of, multilabel\n"
+        "print(METRICS['exact_match'].chance([[0, 0], [1, 0]]), list(metrics_of('multilabel'))[-1],"
         "multilabel.evaluate([[1, 0], [1, 1]], [[0.9, 0.1], [0.2, 0.9]])['exact_match'])"
     )
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from harness.analysis.study import Analysis
-from harness.analysis.verdicts import COLUMNS, NOT_APPLICABLE, departures, verdicts
+from harness.analysis.verdicts import COLUMNS, NOT_APPLICABLE, departures
 from harness.report import orderings, tables, writers
 from harness.report import verdicts as shown
 from harness.report.writers import MINUS, Table
@@ -57,17 +57,17 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
 
 @pytest.fixture(scope="module")
 def judged(analysis: Analysis) -> pd.DataFrame:
-    return verdicts(analysis)
+    return analysis.verdicts
 
 
 @pytest.fixture(scope="module")
-def table(analysis: Analysis, judged: pd.DataFrame) -> Table:
-    return shown.table(analysis, judged)
+def table(analysis: Analysis) -> Table:
+    return shown.table(analysis)
 
 
 @pytest.fixture(scope="module")
-def forest(analysis: Analysis, judged: pd.DataFrame) -> Figure:
-    return orderings.forest(analysis, judged)
+def forest(analysis: Analysis) -> Figure:
+    return orderings.forest(analysis)
 
 
 def test_a_row_for_every_claim_with_what_was_judged(table: Table, judged: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from harness.analysis.intervals import BIAS_ERROR, Spread, _mean, moderate, within
+from harness.analysis.intervals import BIAS_ERROR, Spread, moderate, of_draws, shared_variance, to_variances, within
 from harness.analysis.resampling import Resampled
 from harness.analysis.scoring import Scores
 from harness.metrics import METRICS
@@ -159,31 +159,16 @@ def scales_of(scores: Scores, trials: Sequence[int]) -> np.ndarray:
 
 def shared_error(above: Resampled, below: Resampled | None) -> tuple[np.ndarray, np.ndarray]:
     """Variance of a difference over clips as far as all seeds share it, (k,), and its draws about their mean."""
-    variances = []
-    for name, scale in (("drawn", None), ("left_out", None)):
-        a = getattr(above, name)
-        count = a.shape[1]
-        scale = 1 / max(1, count - 1) if name == "drawn" else (count - 1) / max(1, count)
-        variance, centred = _shared_side(a, scale)
+    variances, draws = [], None
+    for name, scale in to_variances(above).items():
+        variance, centred = shared_variance(getattr(above, name), scale)
         if below is not None:
-            other, against = _shared_side(getattr(below, name), scale)
+            other, against = shared_variance(getattr(below, name), scale)
             variance = variance + other - 2 * scale * (centred * against).sum(axis=0)
             centred = centred - against
-        if name == "drawn":
-            draws = centred
-        variances.append(np.maximum(variance, 0.0))
-    return np.maximum(*variances), draws
-
-
-def _shared_side(values: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance between seeds over the draws, or of one seed its variance, (k,), and draws of the mean, centred."""
-    centred = np.nan_to_num(values - _mean(values, 1)[:, None])
-    seeds, mean = len(values), centred.mean(axis=0)
-    own = scale * (centred**2).sum(axis=1)
-    if seeds == 1:
-        return own[0], mean
-    together = scale * ((seeds * mean) ** 2).sum(axis=0)
-    return (together - own.sum(axis=0)) / (seeds * (seeds - 1)), mean
+        variances.append(variance)
+        draws = centred if draws is None else draws
+    return np.maximum(0.0, np.maximum(*variances)), draws
 
 
 def difference(
@@ -230,7 +215,7 @@ def difference(
     if any(np.isnan(p).any() for p in plain):
         return Difference(np.nan, np.nan, np.nan, np.nan, none, seeds, np.nan, np.nan, most, "undefined", labels)
     value = plain[0].mean() - (bound if below is None else plain[1].mean())
-    drawn = [_mean(side.drawn[..., 0], 1).mean() for side in sides]
+    drawn = [of_draws(side.drawn).mean() for side in sides]
     bias = about.bias_factor * (drawn[0] - (bound if below is None else drawn[1]) - value)
     of_clips, centred = shared_error(above, below)
     of_clips, centred = float(of_clips[0]), centred[:, 0]

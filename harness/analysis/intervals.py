@@ -36,6 +36,7 @@ from scipy.special import digamma, expit, logit, polygamma
 from scipy.stats import t as student
 
 from harness.analysis.resampling import Resampled
+from harness.metrics.tally import mean_of_defined
 
 #: Positives of a class, on average, below which a mean over classes has no interval; positives of one class below which
 #: its own score has none; and units below which nothing has.
@@ -105,15 +106,13 @@ def error_of(found: Resampled, spread: Spread | None = None, *, bias_factor: np.
     Error
         Of each of the k that were measured.
     """
-    seeds, blocks = len(found.plain), found.left_out.shape[1]
+    seeds = len(found.plain)
     spread = own_spread(found.plain) if spread is None else spread
     value = found.plain.mean(axis=0)
     with np.errstate(invalid="ignore"):
-        bias = bias_factor * (_mean(found.drawn, 1).mean(axis=0) - value)
-    draws = found.drawn.shape[1]
-    of_clips = np.maximum(
-        _shared(found.drawn, 1 / max(1, draws - 1)), _shared(found.left_out, (blocks - 1) / max(1, blocks))
-    )
+        bias = bias_factor * (of_draws(found.drawn).mean(axis=0) - value)
+    both = [shared_variance(getattr(found, name), scale)[0] for name, scale in to_variances(found).items()]
+    of_clips = np.maximum(0.0, np.maximum(*both))
     of_seeds = np.nan_to_num(spread.variance) / seeds if seeds > 1 else np.zeros_like(value)
     total = of_clips + of_seeds
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -235,22 +234,41 @@ def least_error(centre: np.ndarray, positives: np.ndarray) -> np.ndarray:
     return np.minimum(count, np.sqrt(count)) / positives
 
 
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is defined; NaN where nothing is."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=axis)
-    return np.where(count > 0, np.where(defined, values, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+def of_draws(values: np.ndarray) -> np.ndarray:
+    """Mean over the draws in which it is defined: (seeds, draws, k) to (seeds, k)."""
+    return mean_of_defined(np.moveaxis(values, 1, -1))
 
 
-def _shared(values: np.ndarray, scale: float) -> np.ndarray:
-    """Variance of (seeds, draws, k) over the draws as far as all seeds share it; of one seed all of it."""
-    centred = np.nan_to_num(values - _mean(values, 1)[:, None])
+def shared_variance(values: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far all seeds deviate together.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(seeds, draws, k)]
+        By seed, of the bootstrap or of the jackknife.
+    scale
+        From a sum of squares over the draws to a variance.
+
+    Returns
+    -------
+    variance : np.ndarray [shape=(k,)]
+        The covariance between two seeds, which may come out below 0; of one seed its variance.
+    mean : np.ndarray [shape=(draws, k)]
+        Mean of the seeds, about its own mean.
+    """
+    centred = np.nan_to_num(values - of_draws(values)[:, None])
+    seeds, mean = len(values), centred.mean(axis=0)
     own = scale * (centred**2).sum(axis=1)
-    seeds = len(values)
     if seeds == 1:
-        return own[0]
-    together = scale * (centred.sum(axis=0) ** 2).sum(axis=0)
-    return np.maximum(0.0, (together - own.sum(axis=0)) / (seeds * (seeds - 1)))
+        return own[0], mean
+    together = scale * ((seeds * mean) ** 2).sum(axis=0)
+    return (together - own.sum(axis=0)) / (seeds * (seeds - 1)), mean
+
+
+def to_variances(found: Resampled) -> dict[str, float]:
+    """From sums of squares to variances, of the bootstrap's draws and of the jackknife's."""
+    draws, blocks = found.drawn.shape[1], found.left_out.shape[1]
+    return {"drawn": 1 / max(1, draws - 1), "left_out": (blocks - 1) / max(1, blocks)}
 
 
 def _trigamma_inverse(x: float) -> float:

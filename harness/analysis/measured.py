@@ -7,11 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from harness.analysis.intervals import Spread, error_of, interval, own_spread
+from harness.analysis.intervals import LEAST_UNITS, Spread, error_of, interval, own_spread
 from harness.analysis.resampling import Resampled, resample
-
-#: Units below which no interval is given.
-LEAST_UNITS = 10
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ studies and other clean runs.
 predictions, would raise the alarm with probability `POWER`. It is computed from what mixing all clips does.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,6 +53,7 @@ from scipy.special import stdtr, stdtrit
 from scipy.stats import rankdata
 
 from harness.analysis.families import holm
+from harness.metrics.tally import mean_of_defined
 from harness.studies.records import Predictions
 
 RANKING, ERROR, CONSENSUS, AGREEMENT = "ranking", "squared error", "consensus", "agreement"
@@ -345,10 +345,8 @@ def _pooled(of_arms: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str,
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean of what is defined."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmean(values, axis=0)
+    """Mean of what is defined along the first axis."""
+    return mean_of_defined(np.moveaxis(values, 0, -1))
 
 
 def _fisher(left: _Side, right: _Side) -> np.ndarray:

@@ -51,6 +51,7 @@ from harness.analysis.resampling import mean_of
 from harness.analysis.scoring import Case, Scores
 from harness.corpora.segments import clips_of
 from harness.metrics import METRICS, metrics_of, validate
+from harness.metrics.tally import mean_of_defined
 from harness.studies.claims import ORDER, TEXT, VALUE, Claim
 from harness.studies.claims import claims as claims_of
 from harness.studies.records import Predictions, Record
@@ -327,7 +328,8 @@ class Analysis:
         pd.DataFrame
             The columns of ``estimates``, as far as they apply, a row per condition, arm, metric and class.
         """
-        records = [r for r in self.records if r in list(records)]
+        wanted = {r.folder for r in records}
+        records = [r for r in self.records if r.folder in wanted]
         scores = self.view(
             records, part=part, metrics=metrics, transform=transform, threshold=threshold, per_class=per_class
         )
@@ -530,6 +532,13 @@ class Analysis:
         differ = {frozenset((names[row.above], names[row.below])): bool(row.decided) for row in rows.itertuples()}
         return letters(list(order), differ)
 
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """What all of it says of the claims (`harness.analysis.verdicts.verdicts`), judged once."""
+        from harness.analysis.verdicts import verdicts  # it stands on this module
+
+        return verdicts(self)
+
     # What was measured of the networks.
 
     def measured(self, name: str) -> pd.DataFrame:
@@ -609,13 +618,7 @@ def _with_means(scores: Scores, wanted: Iterable[tuple[str, tuple[str, ...]]]) -
         columns = [scores.column(metric, name) for name in names]
 
         def mean(values: np.ndarray, columns: list[int] = columns) -> np.ndarray:
-            of_classes = values[..., columns]
-            defined = ~np.isnan(of_classes)
-            count = defined.sum(axis=-1)
-            sums = np.where(defined, of_classes, 0.0).sum(axis=-1)
-            return np.concatenate(
-                [values, np.where(count > 0, sums / np.maximum(count, 1), np.nan)[..., None]], axis=-1
-            )
+            return np.concatenate([values, mean_of_defined(values[..., columns])[..., None]], axis=-1)
 
         few = [next((n[k] for k in columns if n[k]), "") for n in scores.too_few]
         scores = Scores(

@@ -18,7 +18,7 @@ order of arms that are both at chance is no order.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,11 @@ import pandas as pd
 from scipy.stats import t as student
 
 from harness.analysis.families import Difference, difference
-from harness.analysis.study import Analysis, Contrast, Side
-from harness.metrics import METRICS
+from harness.analysis.study import Analysis, Side
 from harness.studies.claims import (
     FAILS,
     HOLDS,
     NOT_JUDGED,
-    ONE_SEED,
     ORDER,
     TEXT,
     UNDECIDED,
@@ -70,7 +68,6 @@ class Verdict:
     claim: Claim
     verdict: str
     why: str = ""
-    difference: Difference | None = None
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
@@ -119,7 +116,7 @@ def verdicts(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame([_row(number, v, analysis) for number, v in enumerate(found, 1)], columns=COLUMNS)
 
 
-def departures(analysis: Analysis, records: Iterable[Record], part: str = "test") -> list[str]:
+def departures(analysis: Analysis, records: Iterable[Record]) -> list[str]:
     """Where trials are not made as the published ones were.
 
     Parameters
@@ -128,8 +125,6 @@ def departures(analysis: Analysis, records: Iterable[Record], part: str = "test"
         Of the study.
     records
         At least one.
-    part
-        Not used where nothing depends on it.
 
     Returns
     -------
@@ -202,7 +197,6 @@ def _had_pretraining(record: Record) -> bool:
 
 def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
     """Judge a printed value; where it may not be judged, still say what ours is."""
-    part = claim.part if claim.part in ("valid", "test") else "test"
     arms = (*claim.above, *claim.below)
     records = [r for arm in arms for r in analysis.select(arm)]
     if missing := [arm for arm in arms if not analysis.select(arm)]:
@@ -213,8 +207,7 @@ def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
     seeds = found.seeds
     # One more run varies as ours do; a mean over as many as we have varies less.
     run = found.of_seeds * seeds
-    same = bool(analysis.study.same_clips)
-    clips = 0.0 if same else found.of_clips
+    clips = 0.0 if analysis.study.same_clips else found.of_clips
     least = found.error**2 - found.of_seeds - found.of_clips
     error = float(np.sqrt(found.of_seeds + run + 2 * clips + max(least, 0.0)))
     degrees = found.degrees
@@ -223,7 +216,6 @@ def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
     verdict = Verdict(
         claim,
         INCONCLUSIVE,
-        difference=found,
         value=ours,
         low=claim.value + found.centre - reach * error,
         high=claim.value + found.centre + reach * error,
@@ -231,18 +223,18 @@ def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
         ours_above=ours,
         records=_places(records),
     )
-    if why := departures(analysis, records, part):
-        return _with(verdict, verdict=NOT_APPLICABLE, why="; ".join(why))
+    if why := departures(analysis, records):
+        return replace(verdict, verdict=NOT_APPLICABLE, why="; ".join(why))
     if seeds == 1:
-        return _with(verdict, why="one seed, so at least 1 more", more_seeds=1)
+        return replace(verdict, why="one seed, so at least 1 more", more_seeds=1)
     if claim.relation == "above":
         one_sided = found.centre / found.error
         p = float(student.sf(one_sided, degrees))
         word = HOLDS if p < 1 - level else FAILS if p > level else UNDECIDED
-        return _with(verdict, verdict=word, p=p)
+        return replace(verdict, verdict=word, p=p)
     detectable = claim.margin + (reach + float(student.ppf(POWER, degrees))) * error
     word, p = replication(found.centre, error, degrees, claim.margin, level)
-    verdict = _with(verdict, verdict=word, p=p, detectable=detectable)
+    verdict = replace(verdict, verdict=word, p=p, detectable=detectable)
     if word != INCONCLUSIVE:
         return verdict
     more = None
@@ -252,7 +244,7 @@ def _value(claim: Claim, analysis: Analysis, level: float) -> Verdict:
             more = count - seeds
             break
     why = f"about {more} more seeds would settle it" if more else "no number of seeds settles it"
-    return _with(verdict, more_seeds=more, why=why)
+    return replace(verdict, more_seeds=more, why=why)
 
 
 def replication(centre: float, error: float, degrees: float, margin: float, level: float = 0.95) -> tuple[str, float]:
@@ -295,7 +287,7 @@ def _of_scores(claim: Claim, analysis: Analysis) -> Difference | str:
         found = analysis.difference(contrast)
         if not np.isfinite(found.value):
             return "undefined"
-        return _with_difference(found, claim.value)
+        return replace(found, value=found.value - claim.value, centre=found.centre - claim.value)
     scores = analysis.scores(claim.part)
     (arm,) = claim.above
     if absent := [name for name in above.classes if name not in analysis.classes]:
@@ -341,13 +333,6 @@ def _of_history(claim: Claim, analysis: Analysis) -> Difference | str:
     return Difference(mean, mean, error, degrees, np.zeros(1), len(gains), of_seeds, 0.0, np.inf)
 
 
-def _with_difference(found: Difference, published: float) -> Difference:
-    return Difference(
-        found.value - published, found.centre - published, found.error, found.degrees, found.draws, found.seeds,
-        found.of_seeds, found.of_clips, found.most, found.note, found.labels,
-    )  # fmt: skip
-
-
 def _order(claim: Claim, analysis: Analysis) -> Verdict:
     """Judge an order by the family of differences."""
     contrast = analysis.contrast_of(claim)
@@ -369,7 +354,7 @@ def _order(claim: Claim, analysis: Analysis) -> Verdict:
     if sign < 0:
         low, high = -high, -low
     centre, margin = sign * m.centre, claim.margin or 0.0
-    turned = Difference(sign * m.value, centre, m.error, m.degrees, m.draws, m.seeds, m.of_seeds, m.of_clips, m.most)
+    turned = replace(m, value=sign * m.value, centre=centre)
     sides = [_score_of(claim.metric, of_arms, side, analysis, claim.part)
              for of_arms, side in zip(trials, (contrast.above, contrast.below), strict=True)]  # fmt: skip
     bounds = {"above": (0.0,), "at least": (-margin,), "equal": (-margin, margin)}[claim.relation]
@@ -378,7 +363,6 @@ def _order(claim: Claim, analysis: Analysis) -> Verdict:
     verdict = Verdict(
         claim,
         UNDECIDED,
-        difference=turned,
         value=turned.value,
         low=float(low),
         high=float(high),
@@ -390,24 +374,24 @@ def _order(claim: Claim, analysis: Analysis) -> Verdict:
         detectable=margin * (claim.relation == "equal") + (reach + float(student.ppf(POWER, m.degrees))) * m.error,
     )
     if why := gate(claim, analysis, records):
-        return _with(verdict, verdict=NOT_APPLICABLE, why=why, p=np.nan, detectable=np.nan)
+        return replace(verdict, verdict=NOT_APPLICABLE, why=why, p=np.nan, detectable=np.nan)
     if not any(
         analysis.above_chance(arm, metric=claim.metric, part=claim.part) for arm in (*claim.above, *claim.below)
     ):
-        return _with(verdict, verdict=NOT_APPLICABLE, why="neither side is above chance", p=np.nan, detectable=np.nan)
+        return replace(verdict, verdict=NOT_APPLICABLE, why="neither side is above chance", p=np.nan, detectable=np.nan)
     scope = own_pretraining(records)
     if m.seeds == 1:
-        return _with(verdict, verdict=UNDECIDED, why="one seed", more_seeds=1)
+        return replace(verdict, verdict=UNDECIDED, why="one seed", more_seeds=1)
     equal = claim.relation == "equal"
     if (equal and low > -margin and high < margin) or (not equal and low > bounds[0]):
-        return _with(verdict, verdict=HOLDS, why=scope)
+        return replace(verdict, verdict=HOLDS, why=scope)
     if equal and (low > margin or high < -margin):
-        return _with(verdict, verdict=FAILS, why=scope)
+        return replace(verdict, verdict=FAILS, why=scope)
     if not equal and high < bounds[0]:
-        return _with(verdict, verdict=REVERSED, why=scope)
+        return replace(verdict, verdict=REVERSED, why=scope)
     more = _seeds_for(turned, bounds, reach, equal)
     said = f"about {more} more seeds would settle it" if more else "no number of seeds settles it, but more clips might"
-    return _with(verdict, more_seeds=more, why=said)
+    return replace(verdict, more_seeds=more, why=said)
 
 
 def _seeds_for(m: Difference, bounds: Sequence[float], reach: float, equal: bool) -> int | None:
@@ -452,10 +436,6 @@ def _score_of(metric: str, of_arms: Mapping[str, Sequence[int]], side: Side, ana
 def _places(records: Iterable[Record]) -> tuple[str, ...]:
     """Where the trials are kept that something rests on, a folder for each arm and condition."""
     return tuple(dict.fromkeys(f"{KEPT}/{r.folder.parent.name}" for r in records))
-
-
-def _with(judged: Verdict, **changes: Any) -> Verdict:
-    return Verdict(**{**vars(judged), **changes})
 
 
 def _number(value: float | None) -> float:
@@ -533,10 +513,3 @@ def tally(words: Iterable[str]) -> str:
     words = list(words)
     several = {HOLDS: "hold", FAILS: "do not hold"}
     return ", ".join(f"{words.count(w)} {several.get(w, w)}" for w in WORDS if w in words) or "no claim"
-
-
-__all__ = [
-    "COLUMNS", "INCONCLUSIVE", "METRICS", "NOT_APPLICABLE", "NOT_REPLICATED", "ONE_SEED", "REPLICATED", "REVERSED",
-    "WORDS", "Contrast", "Verdict", "departures", "findings", "gate", "own_pretraining", "pretrained", "tally",
-    "verdicts",
-]  # fmt: skip

@@ -281,11 +281,6 @@ def scores(tally: Tally, metrics: Iterable[str] | None = None) -> tuple[dict[str
     return averages, per_class
 
 
-def chance(task: str, labels: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
-    """`Metric.chance` of every metric of a task by name, None where undefined."""
-    return {name: number(metric.chance(labels, mask)) for name, metric in metrics_of(task).items()}
-
-
 def number(value: float) -> float | None:
     """A score as JSON can hold it: None for NaN."""
     return None if np.isnan(value) else float(value)
@@ -332,16 +327,3 @@ def summary(tally: Tally, classes: Sequence[str] | None, extra: Mapping[str, np.
             for i, name in enumerate(classes)
         },
     }
-
-
-def view(task: str, name: str) -> Any:
-    """METRICS, MEAN_OF and LOSSES of the module of a task, which older code looks at."""
-    known = metrics_of(task)
-    views = {
-        "METRICS": tuple(known),
-        "MEAN_OF": {m.name: m.per_class for m in known.values() if m.per_class},
-        "LOSSES": tuple(m.name for m in known.values() if not m.higher_is_better),
-    }
-    if name not in views:
-        raise AttributeError(f"no attribute {name!r}")
-    return views[name]

@@ -124,8 +124,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, *, zero_division: floa
 
 
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over the classes that are not NaN: (r, c) to (r,), NaN where none is."""
-    return ratio(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1), zero_division=np.nan)
+    """Mean over what is not NaN along the last axis, such as the classes of (r, c); NaN where nothing is."""
+    return ratio(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1), zero_division=np.nan)
 
 
 def ranking(

@@ -4,12 +4,11 @@ import textwrap
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.analysis.study import Analysis
-from harness.analysis.verdicts import REVERSED, verdicts
+from harness.analysis.verdicts import REVERSED
 from harness.report.style import CHANCE, SMALL, new_figure, palette, style, write_foot
 from harness.report.tables import origin
 from harness.report.verdicts import how, said
@@ -19,20 +18,15 @@ from harness.studies.claims import FAILS, HOLDS, ORDER, UNDECIDED
 LONGEST = 62
 
 
-def forest(analysis: Analysis, frame: pd.DataFrame | None = None) -> Figure:
+def forest(analysis: Analysis) -> Figure:
     """Every claimed order as its difference with the simultaneous interval.
-
-    Parameters
-    ----------
-    frame
-        From `harness.analysis.verdicts.verdicts`, if it is known already.
 
     Returns
     -------
     matplotlib.figure.Figure
         One row per claim; marker and shade tell the verdict. A claim that was not judged has its reason there.
     """
-    frame = verdicts(analysis) if frame is None else frame
+    frame = analysis.verdicts
     orders = frame[frame["kind"] == ORDER]
     claims = [claim for claim in analysis.claims if claim.kind == ORDER]
     words = orders["verdict"].replace(FAILS, REVERSED).tolist()

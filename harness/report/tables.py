@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.measured import Gain
 from harness.analysis.study import CONDITIONS, Analysis
 from harness.analysis.verdicts import departures
 from harness.corpora.segments import is_segment
@@ -22,8 +23,8 @@ from harness.studies.study import Study
 
 __all__ = [
     "about", "arm_table", "arm_title", "averages", "best_arms", "comparable", "condition_table", "differences",
-    "doubtful_in_words", "failed_in_words", "interval_in_words", "numbers", "origin", "pivot", "score_table", "start",
-    "tied_in_words", "usual_table",
+    "doubtful_in_words", "failed_in_words", "gained", "interval_in_words", "numbers", "origin", "pivot", "score_table",
+    "start", "tied_in_words", "usual_table",
 ]  # fmt: skip
 
 
@@ -75,6 +76,12 @@ def differences(rows: pd.DataFrame) -> pd.Series:
         ends = (row.low_adjusted, row.high_adjusted) if adjusted else (row.low, row.high)
         cells.append(Number(row.difference, *ends, row.note, not row.decided))
     return pd.Series(cells, rows.index, dtype=object)
+
+
+def gained(found: Gain, unit: str) -> Number:
+    """The difference of something measured from its reference, doubtful where its own interval holds 0."""
+    few = f"{found.units} {unit} are too few for an interval" if np.isnan(found.low) else ""
+    return Number(found.difference, found.low, found.high, few, not found.low * found.high > 0)
 
 
 def pivot(frame: pd.DataFrame, index: str | Sequence[str], columns: str, values: str) -> pd.DataFrame:
@@ -189,7 +196,7 @@ def origin(analysis: Analysis, records: Sequence[Record] | None = None, part: st
     )
     if failed := failed_in_words(analysis, records):
         text += f" {failed}"
-    if unlike := departures(analysis, records, part):
+    if unlike := departures(analysis, records):
         text += f" Not a replication of the published values: {'; '.join(unlike)}."
     return text
 

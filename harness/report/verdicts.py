@@ -3,7 +3,7 @@
 import pandas as pd
 
 from harness.analysis.study import Analysis
-from harness.analysis.verdicts import NOT_APPLICABLE, POWER, findings, tally, verdicts
+from harness.analysis.verdicts import NOT_APPLICABLE, POWER, findings, tally
 from harness.metrics import METRICS
 from harness.report.tables import about, interval_in_words, origin, tied_in_words
 from harness.report.writers import UNDEFINED, Column, Number, Table, shown
@@ -17,13 +17,8 @@ SECTIONS = {VALUE: "values", ORDER: "orders", TEXT: "other statements", NOT_JUDG
 RELATIONS = {"above": "above", "at least": "not lower by more than", "equal": "equal within"}
 
 
-def table(analysis: Analysis, frame: pd.DataFrame | None = None) -> Table:
+def table(analysis: Analysis) -> Table:
     """Every claim, what is published, ours with its interval, p, the seeds, the verdict, and what it rests on.
-
-    Parameters
-    ----------
-    frame
-        From `harness.analysis.verdicts.verdicts`, if it is known already.
 
     Returns
     -------
@@ -31,7 +26,7 @@ def table(analysis: Analysis, frame: pd.DataFrame | None = None) -> Table:
         One row per claim; its frame has all columns of `harness.analysis.verdicts.COLUMNS`, and so has the CSV file.
     """
     study = analysis.study
-    frame = verdicts(analysis) if frame is None else frame
+    frame = analysis.verdicts
     digits = max((len(repr(float(row["value"])).partition(".")[2]) for row in study.published), default=2)
     rows = list(zip(analysis.claims, frame.to_dict("records"), strict=True))
     frame = frame.assign(

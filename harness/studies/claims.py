@@ -48,7 +48,8 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import RepriseError
-from harness.studies.records import PARTS, TASKS
+from harness.metrics import metrics_of
+from harness.studies.records import PARTS
 from harness.studies.study import Study
 
 VALUE, ORDER, TEXT, NOT_JUDGED = KINDS = ("value", "order", "text", "not judged")
@@ -343,9 +344,8 @@ def _checked(study: Study, claim: Claim, said: str) -> Claim:
         study.arm(name)
     if not claim.above or (claim.kind == ORDER and not claim.below):
         raise _wrong(study, said, "names no arm above, or none below; add them")
-    metrics = TASKS[study.task]
     of_classes = bool(claim.classes or claim.below_classes)
-    choices = metrics.MEAN_OF if of_classes else metrics.METRICS
+    choices = [name for name, metric in metrics_of(study.task).items() if metric.per_class or not of_classes]
     if claim.metric not in choices:
         kind = "metric that is a mean over classes" if of_classes else f"{study.task} metric"
         raise _wrong(study, said, f"needs a {kind}, not {claim.metric!r}; choose one of {', '.join(choices)}")

@@ -23,8 +23,8 @@ from harness.analysis.study import Analysis
 from harness.corpora import Corpus
 from harness.corpora.pocket import openmic as pocket
 from harness.report.style import SMALL, new_figure, palette, save, style, write_foot
-from harness.report.tables import interval_in_words, origin
-from harness.report.writers import Column, Number, Table
+from harness.report.tables import gained, interval_in_words, origin
+from harness.report.writers import Column, Table
 from harness.studies.context import Context, context_of
 from harness.studies.records import Record
 from harness.studies.study import Study
@@ -165,7 +165,6 @@ def table(analysis: Analysis) -> Table | None:
             for name, words in REFERENCES.items():
                 of = name if name == "time" else f"{name}_{measure}"
                 found = gain(of_arm, measure, of, level=analysis.level, replicates=analysis.replicates)
-                few = f"{found.units} {analysis.unit} are too few for an interval" if np.isnan(found.low) else ""
                 rows.append(
                     {
                         "arm": arm,
@@ -176,9 +175,7 @@ def table(analysis: Analysis) -> Table | None:
                         "share": found.value,
                         "against": words,
                         "reference": found.reference,
-                        "difference": Number(
-                            found.difference, found.low, found.high, few, not found.low * found.high > 0
-                        ),
+                        "difference": gained(found, analysis.unit),
                     }
                 )
     records = [r for arm in dict.fromkeys(measured["arm"]) for r in analysis.select(arm)]

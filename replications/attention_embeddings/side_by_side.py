@@ -21,7 +21,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from harness.errors import RepriseError
-from harness.metrics import multilabel
+from harness.metrics import weighted
 from harness.storage import atomic_path, write_text
 from harness.training.loop import Fit, read_checkpoint, write_checkpoint
 from replications.attention_embeddings.batched import load_state, reseed, state_of
@@ -294,8 +294,14 @@ def _check(losses: Sequence[float], runs: Sequence[_Run], kind: str, epoch: int)
 def _score(labels: np.ndarray, probabilities: np.ndarray, mask: np.ndarray, threshold: float) -> float:
     """As `multilabel.evaluate` has it, without the scores that rank: a hundred times faster."""
     once = np.ones((1, len(labels)))
-    values, _ = multilabel.weighted_scores(
-        labels & mask, probabilities.astype(np.float64), mask, once, metrics=(SCORE,), threshold=threshold
+    values, _ = weighted(
+        "multilabel",
+        labels & mask,
+        probabilities.astype(np.float64),
+        mask,
+        once,
+        metrics=(SCORE,),
+        threshold=threshold,
     )
     return float(values[SCORE][0])
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from harness.errors import RepriseError
-from harness.metrics import multilabel
+from harness.metrics import validate, weighted
 
 #: Frames of a window.
 FRAMES = 43
@@ -205,10 +205,10 @@ def threshold_curve(labels: np.ndarray, scores: np.ndarray, grid: Sequence[float
     pd.DataFrame
         Columns ``threshold``, ``f1_micro`` and ``f1_macro``, a row for each threshold, ascending.
     """
-    labels, scores, mask = multilabel.validate(labels, scores)
+    labels, scores, mask, _ = validate("multilabel", labels, scores)
     names, once = ("f1_micro_unmasked", "f1_macro_unmasked"), np.ones((1, len(labels)))
     rows = []
     for threshold in sorted(grid):
-        values, _ = multilabel.weighted_scores(labels, scores, mask, once, metrics=names, threshold=threshold)
+        values, _ = weighted("multilabel", labels, scores, mask, once, metrics=names, threshold=threshold)
         rows.append([float(threshold), *(float(values[name][0]) for name in names)])
     return pd.DataFrame(rows, columns=["threshold", "f1_micro", "f1_macro"])

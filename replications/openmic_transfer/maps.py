@@ -22,8 +22,8 @@ from harness.corpora import Corpus
 from harness.corpora.pocket import openmic as pocket
 from harness.features import FrontEnd
 from harness.parallel import parallel_map
-from harness.report.tables import interval_in_words, origin
-from harness.report.writers import Column, Number, Table
+from harness.report.tables import gained, interval_in_words, origin
+from harness.report.writers import Column, Table
 from harness.studies.context import Context
 
 #: Networks by the names of `study.toml`, for people.
@@ -296,7 +296,6 @@ def table(analysis: Analysis) -> Table | None:
                 found = gain(of_arm, measure, reference, level=analysis.level, replicates=analysis.replicates)
                 if found is None:  # every map is zero everywhere
                     continue
-                few = f"{found.units} {analysis.unit} are too few for an interval" if np.isnan(found.low) else ""
                 rows.append(
                     {
                         "arm": arm,
@@ -308,9 +307,7 @@ def table(analysis: Analysis) -> Table | None:
                         "share": found.value,
                         "against": name,
                         "reference": found.reference,
-                        "difference": Number(
-                            found.difference, found.low, found.high, few, not found.low * found.high > 0
-                        ),
+                        "difference": gained(found, analysis.unit),
                     }
                 )
     if not rows:
