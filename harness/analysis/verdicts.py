@@ -151,14 +151,17 @@ def departures(analysis: Analysis, records: Iterable[Record]) -> list[str]:
         if r.data.get("bf16"):
             found["forward passes in bfloat16"] = None
         network = study.arm(r.arm).network
-        stated = flat(study.resolve("paper", analysis.base, network=network))
+        published = study.resolve(
+            "paper" if "paper" in study.profiles else r.data["profile"], analysis.base, network=network
+        )
+        stated = flat(published)
         ours = flat(r.data["protocol"])
         for name in sorted(stated.keys() | ours.keys()):
             # Settings of another profile are said by its name.
             told = r.data["profile"] == "paper" and name.partition(".")[0] not in IGNORED
             if told and stated.get(name) != ours.get(name):
                 found[f"{name} {ours.get(name)!r} in place of {stated.get(name)!r}"] = None
-        if not pretrained(r, study.resolve("paper", analysis.base, network=network)["weights"]):
+        if not pretrained(r, published["weights"]):
             found["other weights than published"] = None
     return list(found)
 

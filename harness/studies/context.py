@@ -138,6 +138,11 @@ class Context:
         """Where the network's starting weights came from."""
         return self._built[1]
 
+    def check_weights(self) -> None:
+        """Raise a `RepriseError` if the starting weights cannot be had, before hours are spent on features."""
+        _ = self.weights
+        self.release()
+
     def release(self) -> None:
         """Let go of the network, which takes memory; whoever asks again gets a new one, untrained."""
         vars(self).pop("_built", None)

@@ -219,7 +219,10 @@ def prepare(contexts: Sequence[Context], *, jobs: int) -> None:
         Audio cannot be used, weights are absent, too little space.
     """
     groups: dict[tuple, list[Context]] = {}
-    for context in {c.trial.label: c for c in contexts}.values():
+    firsts = {c.trial.label: c for c in contexts}.values()
+    for context in {(c.trial.arm.network, str(c.trial.protocol["weights"])): c for c in firsts}.values():
+        context.check_weights()
+    for context in firsts:
         context.features(context.front_end, jobs=jobs)
     for context in contexts:
         trial, front_end = context.trial, context.front_end

@@ -205,7 +205,11 @@ def prepare(bases: Sequence[Base], *, jobs: int | None = None) -> None:
         Audio cannot be used, weights are absent, too little space.
     """
     jobs = jobs or cores()
-    for base in {str(base): base for base in bases}.values():
+    unique = {str(base): base for base in bases}.values()
+    for base in {_source(b.protocol): b for b in unique if not b.finished()}.values():
+        if _source(base.protocol) != "random":
+            build(base.protocol, 7, (1,))  # weights that do not fit are told before the pictures are made
+    for base in unique:
         for corpus in dict.fromkeys((base.trained_on, base.corpus)):
             base.pictures(corpus, jobs=jobs)
         if not base.finished():
