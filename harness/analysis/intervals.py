@@ -20,13 +20,13 @@ below that of a count of two in as many positives as there are (`least_error`): 
 
 Where there are fewer than `LEAST_POSITIVES` positives of a class on average, or fewer than `LEAST_UNITS` units, no
 method that was tried holds its level, and none is given. What 95 % intervals cover was simulated for macro F1,
-two-class F1, micro F1, mAP, accuracy and balanced accuracy (``benchmarks/simulations/intervals.md``).
+two-class F1, micro F1, mAP, accuracy and balanced accuracy (``benchmarks/simulations/analysis.md``).
 
 What an interval cannot know: a seed that fails to learn now and then. If one training in five fails, three seeds show
 none in half of the cases, and an interval of these covers what such trainings give in the mean in two cases of three.
-How many seeds learnt anything is therefore told beside every mean (`harness.analysis.estimates`), with the
-interquartile mean, which one failure among many does not move. Nor can it see what training on other clips would have
-changed: seeds that are trained on much the same clips resemble each other for it (Bengio and Grandvalet 2004).
+How many seeds learnt anything is therefore told beside every mean (``seeds_trained`` in `harness.analysis.study`), with
+the interquartile mean, which one failure among many does not move. Nor can it see what training on other clips would
+have changed: seeds that are trained on much the same clips resemble each other for it (Bengio and Grandvalet 2004).
 """
 
 from dataclasses import dataclass
@@ -190,7 +190,7 @@ def interval(
     Parameters
     ----------
     centre, error, degrees
-        As in `Error`.
+        As in `Error`; a centre within bounds that are 0 and 1 lies between them, see `within`.
     level
         Confidence.
     bounds

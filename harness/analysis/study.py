@@ -372,7 +372,8 @@ class Analysis:
     def contrasts(self) -> pd.DataFrame:
         """Every difference that the study's page shows, decided together; columns as above."""
         table = self.family.table(level=self.level)
-        return table.assign(**self._about()).reindex(columns=CONTRASTS)  # none of a single arm
+        table = table.assign(**self._about()).reindex(columns=CONTRASTS)
+        return table if len(table) else table.astype(object)  # none of a single arm
 
     @cached_property
     def family(self) -> Family:

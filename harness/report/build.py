@@ -22,7 +22,7 @@ worth on the same predictions (`harness.report.traps`). ``estimates.csv`` and ``
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,13 @@ def read(trials: Path, explained: Path) -> Inputs:
 
 
 def build(
-    study: Study, records: Sequence[Record], clips: pd.DataFrame | None, explained: Path | None, out: Path
+    study: Study,
+    records: Sequence[Record],
+    clips: pd.DataFrame | None,
+    explained: Path | None,
+    out: Path,
+    *,
+    save: Callable[[Figure, Path], list[Path]] = style.save,
 ) -> Report:
     """Write everything a study shows.
 
@@ -129,6 +135,8 @@ def build(
         As in `Inputs`.
     out
         A folder without an earlier report.
+    save
+        Writes a figure to a path without suffix.
 
     Returns
     -------
@@ -145,14 +153,14 @@ def build(
     judged = judge(analysis, out)
     shown += [judged] if judged else []
     for name, (figure, _) in figures.items():
-        style.save(figure, out / name)
+        save(figure, out / name)
     for table in shown:
         writers.write(table, out)
     for name, frame in (("estimates", analysis.estimates), ("contrasts", analysis.contrasts)):
         write_text(out / f"{name}.csv", frame.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     switched = survey(analysis)
     if switched is not None:
-        traps.write(switched, out / traps.NAME)
+        traps.write(switched, out / traps.NAME, save=save)
     lines = _head(analysis) + _links(explained, out)
     if switched is not None:
         lines += [f"**[Traps]({traps.NAME}/{traps.NAME}.md)**: what choices of protocol are worth on these very "

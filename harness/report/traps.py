@@ -7,7 +7,7 @@ those between papers.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -216,9 +216,9 @@ def forest(traps: Traps) -> Figure:
     return figure
 
 
-def write(traps: Traps, folder: Path) -> list[Path]:
+def write(traps: Traps, folder: Path, *, save: Callable[[Figure, Path], list[Path]] = style.save) -> list[Path]:
     """Write the table and the plot: ``traps`` as CSV, Markdown, LaTeX, PNG and PDF."""
-    return writers.write(table(traps), folder) + style.save(forest(traps), folder / NAME)
+    return writers.write(table(traps), folder) + save(forest(traps), folder / NAME)
 
 
 def _switch_all(trials: Trials) -> tuple[list[Switch], dict[str, str]]:
