@@ -164,7 +164,7 @@ def test_what_has_no_record_has_no_figure(study: Study, records: list[Record]) -
     untrained = [r for r in records if r.arm in ("log_mel", "vggish_random")]
     assert set(drawing.figures(analysed(study, untrained))) == {"fig2_representations", "orderings", "learning_curves"}
     forest = [r for r in records if r.arm == "rf"]  # its codes are those of a network trained for sound events
-    assert set(drawing.figures(analysed(study, forest))) == {"controls", "orderings", "pretraining_curves"}
+    assert set(drawing.figures(analysed(study, forest))) == {"controls", "pretraining_curves"}
 
 
 def test_tables_show_conditions_only_where_there_are_several(

@@ -117,5 +117,5 @@ def test_what_has_no_record_has_no_figure(study: Study, analysis: Analysis) -> N
     assert list(drawing.figures(Analysis(study, some, replicates=50))) == ["confusion"]
     some = [r for r in analysis.records if r.condition == "paper" and r.arm == "base_5x5"]
     alone = drawing.figures(Analysis(study, some, replicates=50))
-    assert list(alone) == ["scores", "training_curves", "orderings"]
+    assert list(alone) == ["scores", "training_curves"]
     assert_readable(alone["scores"][0])

@@ -76,6 +76,6 @@ def test_what_has_no_record_has_no_figure(study: Study, records: list[Record]) -
         some = [r for r in records if all(getattr(r, key) == value for key, value in of.items())]
         return list(drawing.figures(Analysis(study, some, replicates=20)))
 
-    assert names(arm="svm_mfcc", condition="paper") == ["scores", "confusion_svm_mfcc", "orderings"]
-    assert names(arm="setup_2") == ["fig13_14_accuracy", "scores", "splits", "confusion_setup_2", "orderings"]
+    assert names(arm="svm_mfcc", condition="paper") == ["scores", "confusion_svm_mfcc"]
+    assert names(arm="setup_2") == ["fig13_14_accuracy", "scores", "splits", "confusion_setup_2"]
     assert names(arm="setup_2", condition="by-pitch") == []

@@ -18,13 +18,20 @@ from harness.studies.claims import FAILS, HOLDS, ORDER, UNDECIDED
 LONGEST = 62
 
 
+def figures(analysis: Analysis, text: str) -> dict[str, tuple[Figure, str]]:
+    """The forest of orders and a line on what it shows, as a study's ``figures`` has it; empty where none is judged."""
+    frame = analysis.verdicts
+    judged = (frame["kind"] == ORDER) & frame["verdict"].isin([HOLDS, UNDECIDED, REVERSED, FAILS])
+    return {"orderings": (forest(analysis), text)} if judged.any() else {}
+
+
 def forest(analysis: Analysis) -> Figure:
     """Every claimed order as its difference with the simultaneous interval.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One row per claim; marker and shade tell the verdict. A claim that was not judged has its reason there.
+        One row per claim; marker and shade tell the verdict. Of a claim that was not judged only that is said.
     """
     frame = analysis.verdicts
     orders = frame[frame["kind"] == ORDER]

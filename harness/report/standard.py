@@ -7,7 +7,6 @@ from harness.metrics import METRICS
 from harness.report import orderings, plots
 from harness.report.tables import arm_table, best_arms, comparable, condition_table, score_table, usual_table
 from harness.report.writers import Table
-from harness.studies.claims import ORDER
 
 
 def tables(analysis: Analysis) -> list[Table]:
@@ -42,8 +41,7 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
         found["label_counts"] = counts, "Labels: present, absent, and never asked about"
     found["scores"] = plots.scores(analysis), "Every arm with its interval, chance, and the paper's values"
     conditions = comparable(analysis)
-    if any(claim.kind == ORDER for claim in analysis.claims) and analysis.base in conditions:
-        found["orderings"] = orderings.forest(analysis), "What the paper says of its arms, judged"
+    found |= orderings.figures(analysis, "What the paper says of its arms, judged")
     for condition in conditions:
         suffix = "" if condition == analysis.base else f"_{condition}"
         title = study.condition(condition).title

@@ -19,7 +19,6 @@ from harness.report import orderings
 from harness.report.style import CHANCE, HATCHES, LINES, MARKERS, SMALL, new_figure, palette, style, write_foot
 from harness.report.tables import arm_table, averages, condition_table, origin
 from harness.report.writers import Table
-from harness.studies.claims import ORDER
 from harness.studies.records import Record
 from replications.attention_embeddings import attention_over_time
 
@@ -65,8 +64,7 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
         for name, (arms, text) in of_instruments.items()
         if trained & set(arms)
     }
-    if records and any(claim.kind == ORDER for claim in analysis.claims):
-        found["orderings"] = (orderings.forest(analysis), "What the paper says of its arms, judged")
+    found |= orderings.figures(analysis, "What the paper says of its arms, judged")
     if pretrainings(records):
         found["pretraining_curves"] = (pretraining_curves(records), "First stage: losses of the pre-trainings")
     if any(r.data["epochs"] for r in records):

@@ -13,7 +13,6 @@ from harness.report import orderings, plots
 from harness.report.confusion_matrix import pooled_counts
 from harness.report.style import CHANCE, MARKERS, SMALL, new_figure, palette, style, write_foot
 from harness.report.tables import averages, interval_in_words, origin
-from harness.studies.claims import ORDER
 from replications.gtzan_cam.tables import spread_in_words
 from replications.gtzan_cam.trials import (
     PARTS,
@@ -57,9 +56,7 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
         found["confusion"] = confusions(analysis, headline), title
     if len(kernel_arms(analysis)) > 1:
         found["kernels"] = kernels(analysis), "Accuracy by the kernel's shape"
-    if first in names and any(claim.kind == ORDER for claim in analysis.claims):
-        found["orderings"] = orderings.forest(analysis), "What the write-up says of its nets, judged"
-    return found
+    return found | orderings.figures(analysis, "What the write-up says of its nets, judged")
 
 
 def scores(analysis: Analysis) -> Figure:

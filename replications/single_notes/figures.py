@@ -31,9 +31,7 @@ def figures(analysis: Analysis) -> dict[str, tuple[Figure, str]]:
     for arm in best:
         drawn = confusion_matrix(analysis, arm, clip="note", truth="played")
         found[f"confusion_{arm}"] = drawn, f"What {study.arm(arm).title} takes each instrument for"
-    if best:
-        found["orderings"] = orderings.forest(analysis), "What the thesis says of its set-ups, judged"
-    return found
+    return found | orderings.figures(analysis, "What the thesis says of its set-ups, judged")
 
 
 def curves(analysis: Analysis) -> Figure | None:
