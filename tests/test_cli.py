@@ -379,7 +379,7 @@ def build(arm, corpus, protocol):
 
 
 def explain(study, records, folder, *, jobs=None):
-    return []
+    return {}
 """,
 }
 

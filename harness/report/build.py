@@ -22,7 +22,7 @@ worth on the same predictions (`harness.report.traps`). ``estimates.csv`` and ``
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -254,24 +254,10 @@ def explain(study: Study, records: Sequence[Record], folder: Path, *, jobs: int 
             return False
     with beside(folder) as new:
         shown = study.code.explain(study, records, new, jobs=jobs)
-        if not isinstance(shown, Mapping):
-            shown = _index(shown, new)
         files = {p.relative_to(new).as_posix(): sha256_of(p) for p in sorted(new.rglob("*")) if p.is_file()}
         write_json(new / INDEX, {"figures": {}, "links": [], **shown, "trials": trials, "files": files})
         swap(new, folder)
     return True
-
-
-def _index(made: Sequence[Table], folder: Path) -> dict[str, Any]:
-    """How a page shows what a study wrote that gives tables and says nothing of pages."""
-    for table in made:
-        writers.write(table, folder)
-    links = [{"path": f"{t.name}.md", "title": t.title, "text": "asked of the networks"} for t in made]
-    for path in sorted(folder.glob("*/index.html")):
-        name = path.parent.name
-        links.append({"path": f"{name}/index.html", "title": name.capitalize(), "text": "to open in a browser"})
-    pictures = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".png", ".webp")]
-    return {"figures": {name: Path(name).stem.replace("_", " ").capitalize() for name in pictures}, "links": links}
 
 
 def index_of(explained: Path | None) -> dict[str, Any]:
