@@ -27,6 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     def explain(study: Study, found: list, folder: Path, *, jobs: int | None = None) -> dict:
         write_text(folder / "gallery" / "index.html", "a page")
+        write_text(folder / "film.pdf", "for print")
         return {"figures": {"film.webp": "A film"}}
 
     code = SimpleNamespace(
@@ -77,6 +78,14 @@ def test_what_is_as_the_records_have_it_is_not_stale(results: Path) -> None:
     before = {p: p.read_bytes() for p in sorted(results.rglob("*")) if p.is_file()}
     assert stale.stale(results) == []
     assert {p: p.read_bytes() for p in sorted(results.rglob("*")) if p.is_file()} == before
+
+
+def test_files_for_print_need_not_be_there(results: Path) -> None:
+    pages = list(results.rglob("*.pdf"))
+    assert results / PLACE / "explained" / "film.pdf" in pages
+    for page in pages:  # as on a fresh clone
+        page.unlink()
+    assert stale.stale(results) == []
 
 
 def test_a_stale_number_is_named_with_its_cell(results: Path) -> None:
