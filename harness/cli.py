@@ -469,6 +469,9 @@ def regression(
         typer.Option(help="Compare these trials, which today's code has run, and run none.", file_okay=False),
     ] = None,
     results: ResultsOption = Path("results"),
+    condition: Annotated[
+        list[str] | None, typer.Option(help="Only trials under this condition; repeat for several.")
+    ] = None,
     jobs: JobsOption = None,
 ) -> None:
     """Run the pocket studies again and compare them, clip by clip, with the records kept with the results.
@@ -482,11 +485,13 @@ def regression(
     from harness.analysis import guard
     from harness.studies import records
 
-    baselines = [(chosen, guard.baselines(chosen, results)) for chosen in map(studies.load, study or studies.names())]
-    some = any(kept for _, kept in baselines)
+    chosen_ones = map(studies.load, study or studies.names())
+    baselines = [(chosen, guard.baselines(chosen, results, condition or ())) for chosen in chosen_ones]
+    some, under = any(kept for _, kept in baselines), f" under {', '.join(condition)}" if condition else ""
     if missing := [chosen.name for chosen, kept in baselines if not kept and (study or not some)]:
         raise RepriseError(
-            f"nothing is kept under {results} of {', '.join(missing)} on a pocket corpus; `reprise keep STUDY` does it"
+            f"nothing is kept under {results} of {', '.join(missing)} on a pocket corpus{under}; "
+            "`reprise keep STUDY` does it"
         )
     with contextlib.ExitStack() as stack:
         if anew := runs is None:

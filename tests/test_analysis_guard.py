@@ -281,6 +281,15 @@ def test_nothing_kept_is_said(tmp_path):
     result = reprise("regression", "gtzan-cam", "--results", tmp_path)
     assert result.exit_code == 1
     assert "of gtzan_cam on a pocket corpus; `reprise keep STUDY` does it" in result.stderr
+    result = reprise("regression", "gtzan-cam", "--results", RESULTS, "--condition", "papr")
+    assert result.exit_code == 1
+    assert "on a pocket corpus under papr; `reprise keep STUDY` does it" in result.stderr
+
+
+def test_trials_of_one_condition_can_be_compared_alone():
+    (found,) = guard.baselines(GENRES, RESULTS, ["track"]).values()
+    assert found
+    assert {r.condition for r in found} == {"track"}
 
 
 def test_the_command_has_an_exit_code_for_what_became_better(quick, tmp_path):

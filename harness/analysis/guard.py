@@ -108,13 +108,15 @@ class Finding:
         return [drop for drop in self.drops if drop.level == self.level]
 
 
-def baselines(study: Study, results: Path) -> dict[Path, list[Record]]:
+def baselines(study: Study, results: Path, conditions: Sequence[str] = ()) -> dict[Path, list[Record]]:
     """Trials of the pocket profile on pocket corpora that are kept with the results.
 
     Parameters
     ----------
     results
         Folder of all results.
+    conditions
+        Only trials under these; default: all.
 
     Returns
     -------
@@ -122,11 +124,12 @@ def baselines(study: Study, results: Path) -> dict[Path, list[Record]]:
         By the folder of the results; none is verified.
     """
     found = {folder: records.find_records(folder / records.KEPT) for folder in kept.folders(study.name, results)}
-    return {
-        folder: of_folder
+    pocket = {
+        folder: [r for r in of_folder if not conditions or r.condition in conditions]
         for folder, of_folder in found.items()
         if of_folder[0].data["profile"] == "pocket" and of_folder[0].data["corpus"].startswith("pocket-")
     }
+    return {folder: of_folder for folder, of_folder in pocket.items() if of_folder}
 
 
 @contextlib.contextmanager
