@@ -75,7 +75,7 @@ def test_a_split_of_segments_leaks_and_one_of_tracks_does_not():
 
 @settings(deadline=None, max_examples=40)
 @given(
-    per_class=st.lists(st.integers(3, 30), min_size=2, max_size=6),
+    per_class=st.lists(st.integers(5, 30), min_size=2, max_size=6),  # of fewer, 64 % may be of fewer tracks than parts
     count=st.integers(2, 10),
     seed=st.integers(0, 5),
     name=st.sampled_from(["segments-70-15-15", "tracks-70-15-15"]),

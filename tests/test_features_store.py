@@ -316,7 +316,7 @@ def start_builder(folder, corpus, home, go, jobs):
 
 
 def wait_for(condition, what):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.0005)

@@ -249,7 +249,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tracks, home, tmp_path):
         [sys.executable, "-c", code], env={**os.environ, "REPRISE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     )
     history = resumed.folder / "history.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (resumed.folder / "checkpoint.pt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

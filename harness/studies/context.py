@@ -116,17 +116,22 @@ class Context:
         trial = self.trial
         torch.manual_seed(trial.network_seed)
         spec = trial.study.code.build(trial.arm, self.corpus, trial.protocol)
-        source = trial.protocol["weights"]
-        if isinstance(source, Mapping):
-            if trial.arm.network not in source:
-                raise RepriseError(
-                    f"{trial.study.folder / 'study.toml'} names no weights for {trial.arm.network}; "
-                    "add them to [protocol.weights]"
-                )
-            source = source[trial.arm.network]
-        description = weights.load(spec.network, trial.arm.network, source)
+        description = weights.load(spec.network, trial.arm.network, self._source)
         freeze(spec.network, trial.arm.trainable)
         return spec, description
+
+    @property
+    def _source(self) -> str:
+        """Where the protocol has the starting weights from."""
+        trial, source = self.trial, self.trial.protocol["weights"]
+        if not isinstance(source, Mapping):
+            return source
+        if trial.arm.network not in source:
+            raise RepriseError(
+                f"{trial.study.folder / 'study.toml'} names no weights for {trial.arm.network}; "
+                "add them to [protocol.weights]"
+            )
+        return source[trial.arm.network]
 
     @property
     def spec(self) -> "ModelSpec":
@@ -140,8 +145,9 @@ class Context:
 
     def check_weights(self) -> None:
         """Raise a `RepriseError` if the starting weights cannot be had, before hours are spent on features."""
-        _ = self.weights
-        self.release()
+        if self._source != "random":
+            _ = self.weights
+            self.release()
 
     def release(self) -> None:
         """Let go of the network, which takes memory; whoever asks again gets a new one, untrained."""
