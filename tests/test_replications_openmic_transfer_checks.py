@@ -208,7 +208,7 @@ def test_maps_are_compared_pair_by_pair(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_not_judged_nor_shown(tmp_path: Path) -> None:
     found = analysis(trials(tmp_path, {"resnet_full": 0.3, "vggish_full": 0.3}, seeds=1, sizes=(10, 20)))
     for check in (checks.cams_point, checks.resnet_maps_better):
-        assert check(found, level=LEVEL).verdict.startswith("not judged: where instruments sound is known of rendered")
+        assert check(found, level=LEVEL).verdict.startswith("not judged: no trial here has measured its maps")
     assert maps.table(found) is None
 
 

@@ -341,7 +341,7 @@ def test_conditions_that_differ_in_one_thing_are_compared_as_ever(
     assert (s.choice, s.other) == ("Missing labels in training", "masked")
     alone = [r for r in notes if r.condition in ("paper", "dropout")]
     why = switches.other_training(trials(NOTES, alone, "setup_1"))
-    assert why == "no condition that was run differs in the split or in missing labels alone"
+    assert why == "this arm was run under no condition that differs in the split or in missing labels alone"
 
 
 def test_how_a_split_is_drawn_is_part_of_it(tmp_path: Path) -> None:

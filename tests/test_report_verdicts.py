@@ -100,7 +100,7 @@ def test_what_cannot_be_judged_says_why_in_few_words_and_in_full(table: Table, a
 
 
 def test_the_caption_says_how_many_were_tested_and_what_error_rate_that_keeps(table: Table, analysis: Analysis) -> None:
-    assert f"All {analysis.family.tested} differences on this page are tested together" in table.caption
+    assert f"All {analysis.family.tested} differences of scores on this page are tested together" in table.caption
     assert "95%" in table.caption
     assert table.title.endswith(" not applicable, 1 not judged")
     assert table.notes.startswith("Margins: 0.05, planted. Our readings: “Unfreezing <all> | gains”: gains is more.")

@@ -316,7 +316,7 @@ def _head(analysis: Analysis) -> list[str]:
         "",
         tables.origin(analysis),
         "",
-        f"{len(records)} trials, {seconds / 60:.0f} minutes of one thread each on {environment['cpu']}"
+        f"{len(records)} trials, {seconds / 60:.0f} minutes in all, each trial on one thread of {environment['cpu']}"
         f"{', ' + environment['gpu'] if environment['gpu'] else ''}; torch {environment['packages']['torch']}; "
         f"{commit_of(environment['git'])}.",
         "",

@@ -88,7 +88,8 @@ def to_markdown(reports: Sequence[Report], results: Path) -> str:
         "",
         "Each row is a study played on one corpus. A printed value is judged only by trials that were made as its own "
         "were, an order of arms on any corpus; nothing is decided by eye. What a pocket corpus says is said of music "
-        "that we rendered. Each page has every claim with its interval, how it was judged, and what it rests on.",
+        "that we rendered. Each page has every claim with its interval, how it was judged, and what it rests on. An "
+        "order and its converse count once, and so does one order by several scores.",
         "",
         "| Study | Played on | Trials | Values | Orders | Other statements |",
         "| --- | --- | ---: | --- | --- | --- |",

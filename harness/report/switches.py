@@ -295,7 +295,7 @@ def other_training(trials: Trials) -> list[Switch] | str:
         titles = trials.study.conditions[0].title, trials.study.condition(name).title
         choice = ENTRIES[changed.pop()]
         found.append(trials.switch(choice, *titles, after, before=before, kind=TRAINING))
-    return found or "no condition that was run differs in the split or in missing labels alone"
+    return found or "this arm was run under no condition that differs in the split or in missing labels alone"
 
 
 #: All choices, by what to call them where they do not arise.

@@ -215,13 +215,17 @@ def failed_in_words(analysis: Analysis, records: Sequence[Record]) -> str:
         trained, seeds = int(row["seeds_trained"]), int(row["seeds"])
         if trained < seeds:
             more = [] if condition == analysis.base else [study.condition(condition).title]
-            more += [f"interquartile mean {row['iqm']:.3f}"] if trained else []
+            more += [f"interquartile mean on the test part {row['iqm']:.3f}"] if trained else []
             name = f"“{arm_title(study, arm)}”" + (f" ({', '.join(more)})" if more else "")
             failed.setdefault((trained, seeds), []).append(name)
     if not failed:
         return ""
-    counts = "; ".join(f"{trained} of {seeds} seeds of {', '.join(of)}" for (trained, seeds), of in failed.items())
-    return f"Above chance on the validation part by {METRICS[study.metric].in_words}: {counts}; else all."
+    counts = "; ".join(
+        f"{trained} of {seeds} seeds of {'each of ' if len(of) > 1 else ''}{', '.join(of)}"
+        for (trained, seeds), of in failed.items()
+    )
+    rest = "; else all" if sum(map(len, failed.values())) < len({(r.condition, r.arm) for r in records}) else ""
+    return f"Above chance on the validation part by {METRICS[study.metric].in_words}: {counts}{rest}."
 
 
 def interval_in_words(analysis: Analysis, records: Sequence[Record] | None = None) -> str:
@@ -248,8 +252,9 @@ def tied_in_words(analysis: Analysis) -> str:
     if not count:
         return ""
     return (
-        f"All {count:,} differences on this page are tested together (smallest p of all, {analysis.replicates:,} draws "
-        f"of seeds and {analysis.unit}), so that with a probability of {analysis.level:.0%} none is decided wrongly."
+        f"All {count:,} differences of scores on this page are tested together (smallest p of all, "
+        f"{analysis.replicates:,} draws of seeds and {analysis.unit}), so that with a probability of "
+        f"{analysis.level:.0%} none is decided wrongly."
     )
 
 

@@ -169,8 +169,9 @@ def protocol_table(analysis: Analysis) -> Table:
         known = ", ".join(f"{titles[c]} {shared_groups(analysis, c):.0%}" for c in names)
         caption.append(
             f"Leak: accuracy on segments under “{titles[analysis.base]}” minus that under the other, with the interval "
-            "that decides; °: nothing is decided. The test parts differ. Not all of the leak is one: segments drawn "
-            "one by one are of nearly all tracks, so that as many of them are more different music to learn from. "
+            "that decides; °: nothing is decided. The test parts differ. Part of this difference may be no leak: "
+            "segments drawn one by one are of nearly all tracks, so that as many of them are more different music to "
+            "learn from. "
             f"Test segments of an artist, or where none is known of a track, that is trained on, too: {known}."
         )
     caption += [_letters_in_words(analysis, names)] if tied else []
