@@ -460,7 +460,8 @@ def shown(found: Sequence[Finding], *, level: float = LEVEL) -> Group:
         parts.append(
             "A clean run, as far off as another seed or by rounding, raises any alarm with probability "
             f"{1 - level:.0%} at most. Seen from: the share of clips that, given each other's predictions, are found "
-            f"with {POWER:.0%}, and the points of the score that this costs, in a re-run as near to the kept one as this."
+            f"with {POWER:.0%}, and the points of the score that this costs, in a re-run as near to the kept one as "
+            "this."
         )
     arms = [f.verdict for f in found if f.level == ARM]
     unsaid = "".join(f", {arms.count(verdict)} {verdict}" for verdict in (NOT_TESTED, BLIND) if verdict in arms)
