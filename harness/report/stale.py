@@ -60,7 +60,8 @@ def stale(results: Path, *, jobs: int | None = None) -> list[str]:
     folders = [folder for name in studies.names() for folder in kept.folders(name, results)]
     if not folders:
         raise RepriseError(f"nothing is kept under {results}; `reprise keep STUDY` does it")
-    folders.sort(key=lambda folder: len(find_records(folder / KEPT)), reverse=True)  # no long one is left for the end
+    # No long one is left for the end.
+    folders.sort(key=lambda folder: len(list((folder / KEPT).glob("*/*/record.json"))), reverse=True)
     found: list[str] = []
     reports: list[Report] = []
     expected = {PAGE}
